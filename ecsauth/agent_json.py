@@ -1,0 +1,79 @@
+"""The agent's JSON file (``/etc/ecs/ecs.config.json``): ``EngineAuthType``, ``EngineAuthData``.
+
+Here the data are an object, not text, and neither the limit of a line nor that of an environment
+holds. Go matches the names without regard to case (aws/amazon-ecs-agent ``agent/config/config.go``,
+``fileConfig``).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ecsauth.engine_auth import EngineAuth
+from ecsauth.errors import TargetError
+from ecsauth.jsontext import JSONTextError, Pairs, dumps_ascii, loads, loads_pairs
+
+TYPE_NAME = "EngineAuthType"
+DATA_NAME = "EngineAuthData"
+
+_NAME = "the agent's JSON file"
+_HINT = "mend it first: the agent ignores all of it"
+
+
+def read_engine_auth(data: bytes) -> EngineAuth:
+    """Return the two settings of the file; empty strings where unset.
+
+    Raises:
+        TargetError: the file is not a JSON object, so that the agent ignores all of it.
+
+    """
+    document = _parse(data, loads_pairs)
+    auth_type, auth_data = "", ""
+    for name, value in document:
+        if name.casefold() == TYPE_NAME.casefold() and isinstance(value, str):
+            auth_type = value
+        elif name.casefold() == DATA_NAME.casefold() and value is not None:
+            auth_data = dumps_ascii(_plain(value))
+    return EngineAuth(auth_type, auth_data)
+
+
+def write_engine_auth(data: bytes, engine_auth: EngineAuth) -> bytes:
+    """Return the file with the two settings in it, its other members kept in their order.
+
+    Raises:
+        TargetError: as `read_engine_auth`.
+
+    """
+    ours = {TYPE_NAME.casefold(), DATA_NAME.casefold()}
+    members = {
+        name: _plain(value)
+        for name, value in _parse(data, loads_pairs)
+        if name.casefold() not in ours
+    }
+    members[TYPE_NAME] = engine_auth.auth_type
+    members[DATA_NAME] = loads(engine_auth.auth_data)
+    return dumps(members)
+
+
+def dumps(members: dict[str, Any]) -> bytes:
+    """Write the file's text: indented, for a person edits it too."""
+    return (json.dumps(members, indent=4, ensure_ascii=True) + "\n").encode("ascii")
+
+
+def _parse(data: bytes, parse: Any) -> Pairs:
+    if not data.strip():
+        return Pairs()
+    try:
+        document = parse(data.decode("utf-8", "surrogateescape"))
+    except JSONTextError as error:
+        raise TargetError(f"{_NAME} is {error}", _HINT) from None
+    if not isinstance(document, Pairs):
+        raise TargetError(f"{_NAME} is no JSON object", _HINT)
+    return document
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Pairs):
+        return {name: _plain(item) for name, item in value}
+    return [_plain(item) for item in value] if isinstance(value, list) else value

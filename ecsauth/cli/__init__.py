@@ -1,0 +1,62 @@
+"""The ``ecsauth`` command: parse, wire, call, print. No logic."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from ecsauth.cli.commands import cli
+from ecsauth.cli.console import print_lines, say, say_error
+from ecsauth.errors import EcsauthError, UsageError
+
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141
+
+
+def main() -> NoReturn:
+    """Run the command of the process and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code. The only place that catches everything."""
+    try:
+        code = cli.main(list(arguments), prog_name="ecsauth", standalone_mode=False)
+    except EcsauthError as error:
+        say_error(error)
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        print_lines([error.format_message()], sys.stderr)
+        return UsageError.exit_code
+    except click.ClickException as error:
+        say("error", f"{error.format_message().rstrip('.')}; see {_help_command(error)}")
+        return UsageError.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        say("error", "interrupted; every file is whole, and as it was unless said otherwise")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing more to flush at exit
+        return _BROKEN_PIPE
+    except Exception as error:
+        say("error", f"unexpected: {_where(error)}; this is a fault of ecsauth: report it")
+        return EcsauthError.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _help_command(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context else 'ecsauth'} --help"
+
+
+def _where(error: Exception) -> str:
+    """Name the type and the place; the message and the values may hold a secret."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    place = f" at {Path(last.filename).name}:{last.lineno}" if last else ""
+    return f"{type(error).__name__}{place}"

@@ -1,0 +1,177 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import io
+import os
+import pwd
+import sys
+import time
+
+import click
+
+from ecsauth import __version__
+from ecsauth.cli import options
+from ecsauth.cli.console import print_lines, result_stream, say, say_error
+from ecsauth.cli.report import diff_lines, restart_advice, summary_lines
+from ecsauth.errors import SourceError, UsageError
+from ecsauth.layout import AGENT_JSON, DATA, ENV_FILE
+from ecsauth.sources import Account, Context, find_login_file, parse_source
+from ecsauth.targets import DEFAULT_TARGET, parse_target
+from ecsauth.targets.local_file import LocalFile
+from ecsauth.targets.stdout import Stdout, write_stream
+from ecsauth.update import Outcome, Request, raw_settings, update
+
+_OUTPUTS = {"env": ENV_FILE, "data": DATA, "agent-json": AGENT_JSON}
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, also when there was nothing to do; 1 unexpected; 2 usage;"
+    " 3 a source gave no credentials (the others were still written); 4 the target was not"
+    " written and is as it was.",
+)
+@click.version_option(__version__, "-V", "--version", message="ecsauth %(version)s")
+def cli() -> None:
+    """Keep private-registry credentials in the ECS agent's configuration, correct and fresh."""
+
+
+@cli.command()
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, envvar="ECSAUTH_SOURCES")
+@options.auth_format
+@options.option(
+    "--output",
+    type=click.Choice(list(_OUTPUTS)),
+    default="env",
+    show_default=True,
+    help="env: two lines for ecs.config; data: the value of ECS_ENGINE_AUTH_DATA alone;"
+    " agent-json: for ecs.config.json.",
+)
+@options.select
+@options.option(
+    "--raw",
+    is_flag=True,
+    help="Print what jq -c would: nothing mended, no credential store asked.",
+)
+@options.helper_timeout
+@options.quiet
+def convert(
+    sources: tuple[str, ...],
+    auth_format: str,
+    output: str,
+    select: str,
+    raw: bool,
+    helper_timeout: float,
+    quiet: bool,
+) -> int:
+    """Print the two settings that SOURCE comes to, secrets included.
+
+    SOURCE is a docker login file (config.json, .dockercfg, auth.json, a decoded
+    .dockerconfigjson), docker-config:PATH, env:VARIABLE, or - for standard input. Of two
+    sources with a login for the same registry, the later counts.
+    """
+    context = _context(helper_timeout, select)
+    parsed = [parse_source(text, context) for text in sources]
+    if raw:
+        if len(parsed) > 1:
+            raise UsageError("--raw takes one SOURCE")
+        text, warnings = raw_settings(
+            parsed[0].document(), select or "auths", auth_format, _OUTPUTS[output]
+        )
+        write_stream(result_stream(), text)
+        _say_all("warning", warnings)
+        return 0
+    target = Stdout(result_stream(), _OUTPUTS[output])
+    outcome = update(parsed, target, Request(auth_format), now=time.time())
+    return _report(outcome, quiet)
+
+
+@cli.command()
+@click.argument("login_file", metavar="[LOGIN_FILE]", required=False)
+@options.option(
+    "--to",
+    "target",
+    metavar="TARGET",
+    envvar="ECSAUTH_TARGETS",
+    default=DEFAULT_TARGET,
+    show_default=True,
+    help="A path (one that ends in .json is the agent's JSON file), or - for standard output.",
+)
+@options.auth_format
+@options.select
+@options.option(
+    "--replace", is_flag=True, help="Drop the registries that the login file does not name."
+)
+@options.option(
+    "--dry-run", "-n", is_flag=True, help="Write nothing; print what would change, secrets hidden."
+)
+@options.helper_timeout
+@options.lock_timeout
+@options.quiet
+def migrate(
+    login_file: str | None,
+    target: str,
+    auth_format: str,
+    select: str,
+    replace: bool,
+    dry_run: bool,
+    helper_timeout: float,
+    lock_timeout: float,
+    quiet: bool,
+) -> int:
+    """Bring the logins of a docker login file into the agent's configuration, once.
+
+    LOGIN_FILE is anything that convert takes; by default $DOCKER_CONFIG/config.json, else
+    ~/.docker/config.json, else ~/.dockercfg. Registries that are in TARGET already and not in
+    the login file stay there.
+    """
+    name, account, notes = login_file, None, []
+    if name is None:
+        found = find_login_file(os.environ, _account)
+        name, account, notes = f"docker-config:{found.path}", found.owner, [found.note]
+    source = parse_source(name, _context(helper_timeout, select, account))
+    destination = parse_target(target, lock_timeout, result_stream())
+    _say_all("note", [] if quiet else notes)
+    request = Request(auth_format, replace, dry_run)
+    outcome = update([source], destination, request, now=time.time())
+    if outcome.plan is None:
+        return _report(outcome, quiet)
+    lines = summary_lines(outcome, outcome.plan, destination.name)
+    if dry_run:
+        lines = [*diff_lines(outcome, outcome.plan, destination.name), *lines]
+    is_file = isinstance(destination, LocalFile)
+    print_lines(lines, sys.stdout if is_file or dry_run else sys.stderr)
+    code = _report(outcome, quiet)
+    if isinstance(destination, LocalFile):
+        _say_all("warning", () if dry_run else destination.warnings())
+        if outcome.written:
+            say("next", restart_advice())
+    return code
+
+
+def _context(helper_timeout: float, select: str, account: Account | None = None) -> Context:
+    stdin = sys.stdin.buffer if sys.stdin is not None else io.BytesIO()
+    return Context(os.environ, stdin, helper_timeout, select, account)
+
+
+def _account(name: str) -> Account | None:
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
+
+
+def _report(outcome: Outcome, quiet: bool) -> int:
+    """Print the words of an outcome to stderr and return the exit code."""
+    _say_all("note", [] if quiet else outcome.notes)
+    _say_all("warning", outcome.warnings)
+    for problem in outcome.problems:
+        say_error(problem)
+    return SourceError.exit_code if outcome.problems else 0
+
+
+def _say_all(kind: str, lines: list[str] | tuple[str, ...]) -> None:
+    for line in lines:
+        if line:
+            say(kind, line)

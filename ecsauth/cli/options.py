@@ -1,0 +1,51 @@
+"""Options that several commands share; each has its environment variable, named after it."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, TypeVar
+
+import click
+
+from ecsauth.engine_auth import AUTO, DOCKER, DOCKERCFG
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def option(*names: str, envvar: str = "", **settings: Any) -> Callable[[_F], _F]:
+    """Declare an option whose variable is ``ECSAUTH_`` and its long name."""
+    long = next(name for name in names if name.startswith("--"))
+    variable = envvar or "ECSAUTH_" + long.split("/")[0].lstrip("-").replace("-", "_").upper()
+    return click.option(*names, envvar=variable, show_envvar=True, **settings)
+
+
+auth_format = option(
+    "--format",
+    "auth_format",
+    type=click.Choice([AUTO, DOCKERCFG, DOCKER]),
+    default=AUTO,
+    show_default=True,
+    help="ECS_ENGINE_AUTH_TYPE; auto is dockercfg, or docker where a login needs it.",
+)
+select = option(
+    "--select",
+    metavar="JMESPATH",
+    default="",
+    help="Where the login file keeps its entries; by default its auths and credential stores.",
+)
+helper_timeout = option(
+    "--helper-timeout",
+    type=click.FloatRange(0.1, 3600),
+    metavar="SECONDS",
+    default=30.0,
+    show_default=True,
+    help="How long a credential helper may take.",
+)
+lock_timeout = option(
+    "--lock-timeout",
+    type=click.FloatRange(0, 3600),
+    metavar="SECONDS",
+    default=30.0,
+    show_default=True,
+    help="How long to wait for another ecsauth that writes the same target.",
+)
+quiet = option("--quiet", "-q", is_flag=True, help="Print no notes, only warnings and errors.")

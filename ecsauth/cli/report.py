@@ -1,0 +1,64 @@
+"""An outcome in words. Nothing here sees a secret but to leave it out."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ecsauth.engine_auth import AUTH_DATA_KEY, AUTH_TYPE_KEY, EngineAuth, redact
+from ecsauth.plan import Plan
+from ecsauth.update import Outcome
+
+_SIGNS = {"added": "+", "updated": "~", "unchanged": "=", "kept": "=", "removed": "-"}
+_WORDS = {"kept": "kept as it was", "unchanged": "as it was"}
+
+
+def summary_lines(outcome: Outcome, plan: Plan, target: str) -> list[str]:
+    """Say what became of the target and of each registry."""
+    count = len(plan.credentials)
+    registries = f"{count} registr{'y' if count == 1 else 'ies'}"
+    done = "written" if outcome.written else "would be written" if plan.changed else "up to date"
+    size = len(plan.engine_auth.auth_data.encode())
+    head = f"{target}: {done}: {registries}, {plan.engine_auth.auth_type}, {size:,} bytes"
+    width = max((len(change.credential.auth_key.text) for change in plan.changes), default=0)
+    rows = [
+        f"  {_SIGNS[change.kind]} {change.credential.auth_key.text:<{width}}"
+        f"  {_WORDS.get(change.kind, change.kind)}{_user(change.credential.username)}"
+        for change in plan.changes
+    ]
+    return [head, *rows]
+
+
+def diff_lines(outcome: Outcome, plan: Plan, target: str) -> list[str]:
+    """Return a diff of the two settings, secrets hidden; empty if nothing would change."""
+    if not plan.changed:
+        return []
+    before, after = outcome.current, plan.engine_auth
+    hidden_before, hidden_after = _settings(redact(before)), _settings(redact(after))
+    lines = [f"--- {target}", f"+++ {target} (dry run, secrets hidden)"]
+    for name, old in _settings(before).items():
+        new = _settings(after)[name]
+        if old == new:
+            lines.append(f" {name}={hidden_after[name]}")
+            continue
+        lines += [f"-{name}={hidden_before[name]}"] if old else []
+        lines += [f"+{name}={hidden_after[name]}"]
+    return lines
+
+
+def restart_advice() -> str:
+    """Say how to make the agent read the file: it does so only when it starts."""
+    reason = "the agent reads this only when it starts"
+    if Path("/run/systemd/system").is_dir():
+        return f"{reason}: sudo systemctl restart ecs (with --no-block in EC2 user data)"
+    if shutil.which("initctl"):
+        return f"{reason}: sudo stop ecs && sudo start ecs"
+    return f"{reason}: restart its service (docker restart does not read the file again)"
+
+
+def _settings(engine_auth: EngineAuth) -> dict[str, str]:
+    return {AUTH_TYPE_KEY: engine_auth.auth_type, AUTH_DATA_KEY: engine_auth.auth_data}
+
+
+def _user(username: str) -> str:
+    return f", user {username}" if username else ""

@@ -1,0 +1,222 @@
+"""The text of a docker login file, read into entries.
+
+Known shapes: docker's ``config.json``, the older ``.dockercfg`` (no outer object), podman's and
+skopeo's ``auth.json``, a decoded Kubernetes ``.dockerconfigjson``, the value of the variable
+``DOCKER_AUTH_CONFIG``. Sources: docker/cli ``cli/config/configfile/file.go`` and
+containers-auth.json(5).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ecsauth.credential import Credential, check_login
+from ecsauth.errors import SourceError, UsageError
+from ecsauth.jsontext import JSONTextError, loads
+from ecsauth.registry import AuthKey
+
+_LOGIN_FIELDS = ("auth", "username", "password", "identitytoken", "registrytoken", "email")
+_URL_SAFE = str.maketrans("-_", "+/")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+
+
+@dataclass(frozen=True)
+class DockerConfig:
+    """A docker login file, its entries not yet decoded."""
+
+    auths: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    """Key as spelled in the file → the entry as it stands there."""
+
+    creds_store: str = ""
+    """Name of the credential store for all registries (``docker-credential-NAME``), or empty."""
+
+    cred_helpers: Mapping[str, str] = field(default_factory=dict)
+    """Registry → name of its own credential helper."""
+
+
+def parse_document(data: bytes, name: str) -> Any:
+    """Decode the bytes of a login file to its JSON value; `name` is for the error.
+
+    Raises:
+        SourceError: not UTF-8 (which encoding it looks like is said) or not JSON (line, column).
+
+    """
+    for mark, encoding in ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16")):
+        if data.startswith(mark):
+            raise SourceError(f"{name} is {encoding} text", "save it as UTF-8")
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise SourceError(
+            f"{name} starts with a byte order mark, which docker refuses too",
+            "save it as UTF-8 without BOM",
+        )
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            f"{name} is not UTF-8 text (byte {error.start})", "save it as UTF-8"
+        ) from None
+    if not text.strip():
+        raise SourceError(f"{name} is empty", "log in first: docker login REGISTRY")
+    try:
+        return loads(text)
+    except JSONTextError as error:
+        raise SourceError(f"{name} is {error}") from None
+
+
+def select(document: Any, expression: str) -> Any:
+    """Return what the JMESPath `expression` finds in a login file's JSON value; None if nothing.
+
+    Raises:
+        UsageError: the expression is no JMESPath.
+
+    """
+    if expression == "auths":
+        return document.get("auths") if isinstance(document, dict) else None
+    import jmespath
+    from jmespath.exceptions import JMESPathError
+
+    try:
+        return jmespath.search(expression, document)
+    except JMESPathError as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"--select {expression!r} is not JMESPath: {reason}", "see https://jmespath.org"
+        ) from None
+
+
+def parse_docker_config(document: Any, name: str, selected: str = "") -> DockerConfig:
+    """Read a login file's JSON value.
+
+    Args:
+        document: the parsed JSON.
+        name: what to call the file in an error.
+        selected: a JMESPath for the entries; empty for the file's own shape. With an expression
+            the result holds just the entries it found, and the file's credential stores.
+
+    Raises:
+        SourceError: the shape is not one of a login file.
+        UsageError: `selected` is no JMESPath.
+
+    """
+    if not isinstance(document, dict):
+        raise SourceError(f"{name} is not a docker login file: its JSON is no object")
+    store, helpers = _creds_store(document, name), _cred_helpers(document, name)
+    if selected:
+        auths = select(document, selected)
+        if auths is None:
+            raise SourceError(f"--select {selected!r} finds nothing in {name}")
+        return DockerConfig(_entries(auths, selected, name), store, helpers)
+    if "auths" in document:
+        auths = document["auths"] if document["auths"] is not None else {}
+        return DockerConfig(_entries(auths, "auths", name), store, helpers)
+    if store or helpers:
+        return DockerConfig({}, store, helpers)
+    if _looks_like_dockercfg(document):
+        return DockerConfig(auths=document)
+    raise SourceError(_not_a_login_file(document, name), "log in first: docker login REGISTRY")
+
+
+def decode_entry(key: AuthKey, entry: Mapping[str, Any]) -> tuple[Credential | None, str]:
+    """Decode one entry of ``auths``.
+
+    As in docker, ``auth`` wins over ``username`` and ``password``. Base64 is read leniently
+    (no padding, URL-safe alphabet, blanks) because what we write is strict.
+
+    Returns:
+        The credential, or None for an entry that holds no login; and a word about what was
+        mended in it, or an empty string.
+
+    Raises:
+        SourceError: the entry holds a login that cannot be used; says why.
+
+    """
+    values = {name: _text(key, entry, name) for name in _LOGIN_FIELDS}
+    username, password, mended = values["username"], values["password"], ""
+    if values["auth"]:
+        username, password, mended = _decode_auth(key, values["auth"])
+    credential = Credential(
+        auth_key=key,
+        username=username,
+        secret=password,
+        identity_token=values["identitytoken"],
+        registry_token=values["registrytoken"],
+        email=values["email"],
+    )
+    check_login(credential)
+    return (credential, mended) if any(credential.login) else (None, "")
+
+
+def _decode_auth(key: AuthKey, auth: str) -> tuple[str, str, str]:
+    again = f"log in again: docker login {key.registry}"
+    compact = "".join(auth.split()).translate(_URL_SAFE)
+    if not _BASE64.fullmatch(compact) or len(compact.rstrip("=")) % 4 == 1:
+        raise SourceError(f"{key.registry}: auth is not base64", again)
+    stem = compact.rstrip("=")
+    strict = stem + "=" * (-len(stem) % 4)
+    try:
+        decoded = base64.b64decode(strict).decode("utf-8")
+    except UnicodeDecodeError:
+        raise SourceError(f"{key.registry}: auth is not UTF-8 text in base64", again) from None
+    username, colon, password = decoded.partition(":")
+    if not colon:
+        raise SourceError(f"{key.registry}: auth holds no colon (it is user:password)", again)
+    mended = "" if strict == auth else "its base64 was not as the agent reads it"
+    return username, password.strip("\x00"), mended
+
+
+def _text(key: AuthKey, entry: Mapping[str, Any], name: str) -> str:
+    value = entry.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise SourceError(f"{key.registry}: {name} is not a string")
+    return value
+
+
+def _entries(auths: Any, where: str, name: str) -> Mapping[str, Mapping[str, Any]]:
+    if not isinstance(auths, dict):
+        raise SourceError(f"{name}: {where} is not an object of registries")
+    for key, entry in auths.items():
+        if not isinstance(entry, dict):
+            raise SourceError(f"{name}: the entry of {_shown(key)} is not an object")
+    return auths
+
+
+def _creds_store(document: Mapping[str, Any], name: str) -> str:
+    store = document.get("credsStore")
+    if store is None:
+        return ""
+    if not isinstance(store, str):
+        raise SourceError(f"{name}: credsStore is not a string")
+    return store
+
+
+def _cred_helpers(document: Mapping[str, Any], name: str) -> Mapping[str, str]:
+    helpers = document.get("credHelpers")
+    if helpers is None:
+        return {}
+    if not isinstance(helpers, dict) or not all(isinstance(v, str) for v in helpers.values()):
+        raise SourceError(f"{name}: credHelpers is not an object of helper names")
+    return helpers
+
+
+def _looks_like_dockercfg(document: Mapping[str, Any]) -> bool:
+    entries = document.values()
+    return bool(document) and all(
+        isinstance(entry, dict) and any(field in entry for field in _LOGIN_FIELDS)
+        for entry in entries
+    )
+
+
+def _not_a_login_file(document: Mapping[str, Any], name: str) -> str:
+    if document.get("kind") == "Secret":
+        return f"{name} is a Kubernetes Secret: decode its .dockerconfigjson with base64 -d"
+    return f"{name} holds no logins: no auths, credsStore or credHelpers, and it is no .dockercfg"
+
+
+def _shown(key: str) -> str:
+    return "an entry with '@' in its key" if "@" in key else repr(key)

@@ -1,0 +1,312 @@
+"""Credentials ⇄ ECS_ENGINE_AUTH_TYPE and ECS_ENGINE_AUTH_DATA, as the agent reads them.
+
+`decode` and `resolve` are a port of the agent's loader; what it does without a word, they name.
+Sources: the agent's ``agent/dockerclient/dockerauth/dockerauth.go`` and, for the limits, Linux
+(``MAX_ARG_STRLEN`` is 131,072 bytes with the final NUL) and docker's ``opts/file.go``
+(``bufio.Scanner``: 64 KiB a line).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ecsauth.credential import Credential
+from ecsauth.errors import EncodeError, RegistryNameError
+from ecsauth.jsontext import (
+    JSONTextError,
+    Pairs,
+    dumps_ascii,
+    go_string,
+    go_trim,
+    loads_pairs,
+)
+from ecsauth.registry import (
+    DOCKER_HUB_MATCH_KEY,
+    AuthKey,
+    parse_auth_key,
+    parse_image_registry,
+    strip_scheme,
+)
+
+AUTH_TYPE_KEY = "ECS_ENGINE_AUTH_TYPE"
+AUTH_DATA_KEY = "ECS_ENGINE_AUTH_DATA"
+
+MAX_AUTH_DATA_BYTES = 131_071 - len(AUTH_DATA_KEY) - 1
+"""The longest ECS_ENGINE_AUTH_DATA that can be in a process's environment: 131,050 bytes."""
+
+MAX_ENV_FILE_LINE_BYTES = 65_535
+"""The longest line that ``docker run --env-file`` reads; ecs-init has no such limit."""
+
+DOCKERCFG = "dockercfg"
+DOCKER = "docker"
+AUTO = "auto"
+
+_DOCKER_FIELDS = {
+    "username": "username",
+    "password": "secret",
+    "identitytoken": "identity_token",
+    "registrytoken": "registry_token",
+    "email": "email",
+}
+_IGNORED_DOCKER_FIELDS = frozenset({"auth", "serveraddress"})
+_GO_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+
+
+@dataclass(frozen=True)
+class EngineAuth:
+    """The two settings."""
+
+    auth_type: str
+    auth_data: str = field(repr=False)
+
+    @property
+    def is_set(self) -> bool:
+        """True if either setting has a value."""
+        return bool(self.auth_type or self.auth_data)
+
+
+@dataclass(frozen=True)
+class AgentView:
+    """What the agent makes of the two settings.
+
+    Attributes:
+        credentials: one per key that the agent keeps, in the order of the JSON text.
+        fault: why the agent has no credentials at all; empty if it read the value.
+        skipped: key → why the agent passes over this one entry.
+
+    """
+
+    credentials: tuple[Credential, ...] = ()
+    fault: str = ""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """Which credential the agent uses for one image.
+
+    Attributes:
+        credential: the one it uses; None for an anonymous pull. If `ambiguous`, one of several.
+        ambiguous: True if Go's random map order decides.
+        candidates: all that it may use, in the order of the JSON text.
+
+    """
+
+    credential: Credential | None = None
+    ambiguous: bool = False
+    candidates: tuple[Credential, ...] = ()
+
+
+def choose_format(credentials: Iterable[Credential], current: str = "") -> str:
+    """Return the format for ``auto``: `dockercfg`, or `docker` where an entry needs it.
+
+    A target that is in `docker` format already (`current`) stays so, lest each run undo the
+    choice of the one before.
+    """
+    if current == DOCKER or any(item.needs_docker_format for item in credentials):
+        return DOCKER
+    return DOCKERCFG
+
+
+def encode(credentials: Sequence[Credential], auth_type: str) -> EngineAuth:
+    """Write `credentials` as the two settings: one line, ASCII, no blanks.
+
+    Raises:
+        EncodeError: `dockercfg` cannot carry one of them.
+
+    """
+    entry = _dockercfg_entry if auth_type == DOCKERCFG else _docker_entry
+    data = {item.auth_key.text: entry(item) for item in credentials}
+    return EngineAuth(auth_type, dumps_ascii(data))
+
+
+def decode(engine_auth: EngineAuth) -> AgentView:
+    """Read the two settings as the agent does at its start. Never raises."""
+    auth_type = go_trim(engine_auth.auth_type)
+    if not auth_type:
+        return AgentView(fault=f"{AUTH_TYPE_KEY} is not set") if engine_auth.is_set else AgentView()
+    if auth_type not in (DOCKERCFG, DOCKER):
+        return AgentView(fault=f"{AUTH_TYPE_KEY} is neither dockercfg nor docker in lower case")
+    try:
+        document = loads_pairs(engine_auth.auth_data)
+    except JSONTextError as error:
+        missing = not engine_auth.auth_data
+        return AgentView(fault=f"{AUTH_DATA_KEY} is {'not set' if missing else error}")
+    if document is None:
+        return AgentView()
+    if not isinstance(document, Pairs):
+        return AgentView(fault=f"{AUTH_DATA_KEY} is not an object")
+    read = _read_dockercfg if auth_type == DOCKERCFG else _read_docker
+    credentials: dict[str, Credential] = {}
+    skipped: dict[str, str] = {}
+    for key, entry in document:
+        if entry is not None and not isinstance(entry, Pairs):
+            return AgentView(fault=f"the value of {shown_key(key)} is not an object")
+        fields, fault, reason = read(entry or Pairs())
+        if fault:
+            return AgentView(fault=f"in the entry of {shown_key(key)}, {fault}")
+        credentials.pop(go_string(key), None)
+        skipped.pop(go_string(key), None)
+        if reason:
+            skipped[go_string(key)] = reason
+        else:
+            credentials[go_string(key)] = _credential(key, fields)
+    return AgentView(credentials=tuple(credentials.values()), skipped=skipped)
+
+
+def resolve(credentials: Sequence[Credential], image: str) -> Resolution:
+    """Say which of `credentials` the agent uses for `image`.
+
+    A key that is exactly the host wins over nothing, and a longer key that is a plain prefix of
+    the image's name wins over it. With only namespaced keys for a host the agent starts from
+    whichever its map gives first, prefix or not.
+    """
+    by_match: dict[str, list[Credential]] = {}
+    for item in credentials:
+        by_match.setdefault(item.match, []).append(item)
+    host = parse_image_registry(image)
+    if host == "docker.io":
+        outcomes = {DOCKER_HUB_MATCH_KEY}
+    else:
+        keys = [key for key in by_match if key.split("/", 1)[0] == host]
+        starts = [host] if host in by_match else keys
+        outcomes = {_longest_prefix(image, keys, start) for start in starts}
+    found = tuple(item for key, items in by_match.items() if key in outcomes for item in items)
+    if not found:
+        return Resolution()
+    differ = any(not item.same_login(found[0]) for item in found)
+    return Resolution(credential=found[0], ambiguous=differ, candidates=found)
+
+
+def missing_host_keys(credentials: Iterable[Credential]) -> tuple[str, ...]:
+    """Return the registries of which there are several namespaces but no key of the host itself.
+
+    For an image outside all of these namespaces, the agent sends any one of the credentials.
+    """
+    namespaces: dict[str, list[str]] = {}
+    for item in credentials:
+        if not item.auth_key.is_docker_hub:
+            namespaces.setdefault(item.registry, []).append(item.auth_key.namespace)
+    return tuple(host for host, names in namespaces.items() if "" not in names)
+
+
+def difference(intended: Sequence[Credential], view: AgentView) -> str:
+    """Compare what the agent would have with what was meant; empty if it is exactly that.
+
+    The answer names registries, never a secret.
+    """
+    if view.fault:
+        return view.fault
+    want = {item.match: item.login for item in intended}
+    have = {item.match: item.login for item in view.credentials}
+    wrong = [key for key in {**want, **have} if want.get(key) != have.get(key)]
+    if len(have) != len(view.credentials):
+        return "two keys differ only by their scheme"
+    return f"the agent would read another login for {', '.join(wrong)}" if wrong else ""
+
+
+def redact(engine_auth: EngineAuth) -> EngineAuth:
+    """Return the settings with every value but the user names and emails hidden, for people."""
+    try:
+        document = loads_pairs(engine_auth.auth_data)
+    except JSONTextError:
+        document = None
+    if not isinstance(document, Pairs):
+        hidden = f"<{len(engine_auth.auth_data)} characters>" if engine_auth.auth_data else ""
+        return replace(engine_auth, auth_data=hidden)
+    shown = {shown_key(key): _redact_entry(entry) for key, entry in document}
+    return replace(engine_auth, auth_data=dumps_ascii(shown))
+
+
+def shown_key(key: str) -> str:
+    """Return a key as it may be printed: one with user information in it is hidden."""
+    try:
+        parse_auth_key(key)
+    except RegistryNameError:
+        return "***" if "@" in key else key
+    return key
+
+
+def _redact_entry(entry: Any) -> Any:
+    if not isinstance(entry, Pairs):
+        return "***"
+    plain = ("username", "email")
+    return {
+        name: value if name in plain and isinstance(value, str) else "***" for name, value in entry
+    }
+
+
+def _dockercfg_entry(item: Credential) -> dict[str, str]:
+    if item.identity_token or item.registry_token:
+        raise EncodeError(
+            f"{item.registry}: dockercfg cannot carry its token", "use --format docker"
+        )
+    if ":" in item.username:
+        raise EncodeError(
+            f"{item.registry}: dockercfg cannot carry a user name with a colon",
+            "use --format docker",
+        )
+    auth = base64.b64encode(f"{item.username}:{item.secret}".encode()).decode("ascii")
+    return {"auth": auth, **({"email": item.email} if item.email else {})}
+
+
+def _docker_entry(item: Credential) -> dict[str, str]:
+    values = {name: getattr(item, attribute) for name, attribute in _DOCKER_FIELDS.items()}
+    return {name: value for name, value in values.items() if value}
+
+
+def _read_dockercfg(entry: Pairs) -> tuple[dict[str, str], str, str]:
+    """Return (fields of a Credential, fault of the whole value, reason to skip the entry)."""
+    auth = email = ""
+    for name, value in entry:
+        if name.casefold() == "auth" and value is not None:
+            if not isinstance(value, str):
+                return {}, "auth is not a string", ""
+            auth = value
+        elif name == "email" and isinstance(value, str):
+            email = go_string(value)
+    compact = auth.replace("\r", "").replace("\n", "")
+    if not _GO_BASE64.fullmatch(compact):
+        return {}, "", "auth is not base64 with padding"
+    decoded = base64.b64decode(compact).decode("utf-8", "surrogateescape")
+    username, colon, secret = decoded.partition(":")
+    if not colon:
+        return {}, "", "auth holds no colon" if auth else "no auth in it"
+    fields = {"username": go_string(username), "secret": go_string(secret), "email": email}
+    return fields, "", ""
+
+
+def _read_docker(entry: Pairs) -> tuple[dict[str, str], str, str]:
+    """Return as `_read_dockercfg`; this format has no reason to skip an entry."""
+    fields: dict[str, str] = {}
+    for name, value in entry:
+        folded = name.casefold()
+        if value is None or folded not in (*_DOCKER_FIELDS, *_IGNORED_DOCKER_FIELDS):
+            continue
+        if not isinstance(value, str):
+            return {}, f"{folded} is not a string", ""
+        if folded in _DOCKER_FIELDS:
+            fields[_DOCKER_FIELDS[folded]] = go_string(value)
+    return fields, "", ""
+
+
+def _credential(key: str, fields: Mapping[str, str]) -> Credential:
+    """Build it with nothing mended in its key: `match` is what the agent compares."""
+    text = go_string(key)
+    return Credential(
+        auth_key=AuthKey(text=text, match=strip_scheme(text)),
+        username=fields.get("username", ""),
+        secret=fields.get("secret", ""),
+        identity_token=fields.get("identity_token", ""),
+        registry_token=fields.get("registry_token", ""),
+        email=fields.get("email", ""),
+    )
+
+
+def _longest_prefix(image: str, keys: Iterable[str], start: str) -> str:
+    longer = [key for key in keys if len(key) > len(start) and image.startswith(key)]
+    return max(longer, key=len, default=start)

@@ -1,0 +1,67 @@
+"""Every error that ecsauth raises on purpose, and the exit code of each.
+
+::
+
+    EcsauthError                     1   unexpected: a fault of ecsauth or of the machine
+    ├── UsageError                   2   the command line or a setting makes no sense
+    ├── SourceError                  3   a source gave no credentials
+    │   └── RegistryNameError        3   a key in a login file names no registry
+    └── TargetError                  4   the target was not written and is as it was
+        ├── EncodeError              4   the credentials do not fit the format or its limits
+        └── LockTimeoutError         4   another ecsauth held the target for too long
+
+A message is one line: the subject, what failed. The hint, if any, is what to do next. Neither
+ever holds a secret, a decoded ``auth`` or the body of a file.
+"""
+
+from __future__ import annotations
+
+
+class EcsauthError(Exception):
+    """The root of the tree.
+
+    Args:
+        message: the subject and what failed, one line, no secret.
+        hint: what to do next, one line, or an empty string.
+
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class UsageError(EcsauthError):
+    """The command line or a setting makes no sense."""
+
+    exit_code = 2
+
+
+class SourceError(EcsauthError):
+    """A source gave no credentials, or one of its entries could not be used."""
+
+    exit_code = 3
+
+
+class RegistryNameError(SourceError):
+    """A key names no registry that the agent could ever match."""
+
+
+class TargetError(EcsauthError):
+    """The target was not written; it is as it was."""
+
+    exit_code = 4
+
+
+class EncodeError(TargetError):
+    """The credentials cannot be carried by the format asked for, or exceed a limit."""
+
+
+class LockTimeoutError(TargetError):
+    """Another process held the target's lock for longer than we were told to wait."""

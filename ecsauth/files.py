@@ -1,0 +1,299 @@
+"""Files that hold secrets: read without surprises, written whole or not at all, one writer.
+
+What `write_atomic` guarantees: after a crash or a power loss at any moment the path holds the old
+bytes or the new ones, and nobody but the owner could read the new ones at any time. What it does
+not: other hard links to the old file keep the old bytes, and POSIX ACLs are not carried over
+(with mode 0600 they would grant nothing).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+from ecsauth.errors import EcsauthError, LockTimeoutError, TargetError
+
+PRIVATE = 0o600
+MAX_BYTES = 64 * 1024 * 1024
+"""The largest file that is read: far above any login file, far below what could hurt a host."""
+
+_SELINUX = "security.selinux"
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class FileState:
+    """A file as it was when it was read.
+
+    Attributes:
+        path: the file itself, symlinks followed.
+        data: its bytes; None if there is no file.
+        mode: its permission bits; 0600 if there is no file.
+
+    """
+
+    path: Path
+    data: bytes | None
+    mode: int = PRIVATE
+
+
+def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """Read a regular file; never blocks on a FIFO and never reads a device.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: any other failure of the system.
+        EcsauthError: not a regular file, or larger than `limit` bytes.
+
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise EcsauthError(f"{path} is {_kind(status.st_mode)}, not a regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > limit:
+        raise EcsauthError(f"{path} is more than the {limit:,} bytes that are read")
+    return data
+
+
+def locate(path: Path) -> Path:
+    """Return the file that a write to `path` replaces: the end of its symlinks.
+
+    Raises:
+        TargetError: a dangling or untrusted symlink, a missing directory, not a regular file.
+
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise TargetError(
+                f"{path}: the directory {path.parent} does not exist", "create it first"
+            ) from None
+        return path
+    except OSError as error:
+        raise target_error(path, error) from error
+    if stat.S_ISLNK(status.st_mode):
+        return _follow(path, status)
+    if not stat.S_ISREG(status.st_mode):
+        raise TargetError(f"{path} is {_kind(status.st_mode)}, not a regular file")
+    return path
+
+
+def read_state(path: Path) -> FileState:
+    """Read what a later `write_atomic` will replace.
+
+    Raises:
+        TargetError: the path cannot be a target, or cannot be read.
+
+    """
+    real = locate(path)
+    try:
+        data = read_regular(real)
+        return FileState(real, data, stat.S_IMODE(real.stat().st_mode))
+    except FileNotFoundError:
+        return FileState(real, None)
+    except OSError as error:
+        raise target_error(path, error) from error
+    except EcsauthError as error:
+        raise TargetError(error.message) from error
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace the file at `path` (no symlink, see `locate`) by `data`, or leave it as it is.
+
+    Written beside, fsynced, renamed over the old file; then the directory is fsynced, so that
+    the rename itself outlives a power loss. Owner, group and SELinux label are the old file's;
+    the mode is 0600 less what the old one lacked.
+
+    Raises:
+        TargetError: nothing was replaced; the path and the reason are named.
+
+    """
+    temporary = path.with_name(f".{path.name}.ecsauth-new")
+    try:
+        _write_temporary(temporary, path, data)
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise target_error(path, error) from error
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    # The new file is in place; a directory that cannot be fsynced (some network file systems)
+    # only means that a power loss may bring back the old one, whole.
+    with contextlib.suppress(OSError):
+        _fsync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def locked(
+    path: Path,
+    timeout: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[None]:
+    """Hold the one lock of the writers of `path` for the ``with`` block.
+
+    The lock is a file of its own beside the target (0600: nobody else can hold it up) and stays
+    there, because removing it would let two writers in. The kernel lets go of it when a process
+    dies.
+
+    Args:
+        path: the target, symlinks followed.
+        timeout: seconds to wait; 0 tries once.
+        clock: monotonic seconds.
+        sleep: waits that many seconds.
+
+    Raises:
+        LockTimeoutError: somebody else held it all the time; his process id is named.
+        TargetError: the lock file cannot be made.
+
+    """
+    lock = path.with_name(f".{path.name}.ecsauth-lock")
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(lock, flags, PRIVATE)
+    except OSError as error:
+        raise target_error(path, error) from error
+    try:
+        _acquire(descriptor, path, timeout, clock, sleep)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def target_error(path: Path, error: OSError) -> TargetError:
+    """Say what a failed system call means for a target and what to do."""
+    is_root = os.geteuid() == 0
+    hints = {
+        errno.EACCES: "look for a denial by SELinux or AppArmor" if is_root else "run it with sudo",
+        errno.EPERM: "look for chattr +i" if is_root else "run it with sudo",
+        errno.EBUSY: "it is a mount point: mount its directory instead of the file",
+        errno.EROFS: "the file system is mounted read-only",
+        errno.ENOSPC: "free some space and run it again",
+        errno.EDQUOT: "free some space or raise the quota and run it again",
+        errno.EFBIG: "raise the file size limit (ulimit -f)",
+        errno.ELOOP: "its symlinks lead in a circle or end at the lock file",
+    }
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return TargetError(f"{path} was not written: {reason}", hints.get(error.errno or 0, ""))
+
+
+def _follow(path: Path, status: os.stat_result) -> Path:
+    if status.st_uid not in (0, os.geteuid()):
+        raise TargetError(
+            f"{path} is a symlink of another user (uid {status.st_uid})", "remove it if in doubt"
+        )
+    try:
+        real = path.resolve(strict=True)
+    except FileNotFoundError:
+        raise TargetError(
+            f"{path} is a symlink to {path.readlink()}, which does not exist",
+            "create that file or remove the link",
+        ) from None
+    except (OSError, RuntimeError) as error:
+        raise TargetError(f"{path}: its symlink cannot be followed") from error
+    if not real.is_file():
+        raise TargetError(f"{path} leads to {real}, which is not a regular file")
+    return real
+
+
+def _write_temporary(temporary: Path, path: Path, data: bytes) -> None:
+    try:
+        old = path.stat()
+    except FileNotFoundError:
+        old = None
+    if old is not None and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()  # left by a crash: we hold the lock, so nobody is writing it
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, PRIVATE)
+    with os.fdopen(descriptor, "wb") as file:
+        if old is not None:
+            _keep_identity(descriptor, path, old)
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _keep_identity(descriptor: int, path: Path, old: os.stat_result) -> None:
+    now = os.fstat(descriptor)
+    if (old.st_uid, old.st_gid) != (now.st_uid, now.st_gid):
+        os.fchown(descriptor, old.st_uid, old.st_gid)
+    os.fchmod(descriptor, PRIVATE & old.st_mode)
+    try:
+        label = os.getxattr(path, _SELINUX)
+    except OSError:
+        return  # no SELinux here
+    if os.getxattr(descriptor, _SELINUX) != label:
+        os.setxattr(descriptor, _SELINUX, label)
+
+
+def _fsync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(
+    descriptor: int,
+    path: Path,
+    timeout: float,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> None:
+    end = clock() + timeout
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if clock() >= end:
+                raise LockTimeoutError(
+                    f"{path}: {_holder(descriptor)} has held its lock for {timeout:g} s",
+                    "wait for it or end it, then run this again",
+                ) from None
+            sleep(_POLL_SECONDS)
+        else:
+            return
+
+
+def _holder(descriptor: int) -> str:
+    """Name the process that holds the lock, from the kernel's list (proc(5), /proc/locks)."""
+    inode = os.fstat(descriptor).st_ino
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            fields = line.split()
+            if fields[1] == "FLOCK" and int(fields[5].rpartition(":")[2]) == inode:
+                return f"process {int(fields[4])}"
+    return "another process"
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFDIR: "a directory",
+        stat.S_IFIFO: "a FIFO",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+        stat.S_IFLNK: "a symlink",
+    }
+    return kinds.get(stat.S_IFMT(mode), "something else")

@@ -1,0 +1,115 @@
+"""Text as Go programs and jq see it: white space, invalid characters, JSON.
+
+The standard decoder accepts what Go's ``encoding/json`` refuses (NaN), refuses what Go accepts
+(integers of more than 4,300 digits) and puts the document into its exceptions. This module
+closes these gaps in one place. Nothing here ever puts document text into an error.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Callable
+
+_GO_SPACE = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class JSONTextError(ValueError):
+    """Text that is not JSON.
+
+    Attributes:
+        line, column: where, both from 1; 0 if not known.
+        reason: what was expected there; never the text itself.
+
+    """
+
+    def __init__(self, reason: str, line: int = 0, column: int = 0) -> None:
+        self.reason = reason
+        self.line = line
+        self.column = column
+        where = f" (line {line}, column {column})" if line else ""
+        super().__init__(f"not JSON: {reason}{where}")
+
+
+class Pairs(list[tuple[str, Any]]):
+    """A JSON object as its (name, value) pairs, in order, duplicates kept."""
+
+
+def go_trim(text: str) -> str:
+    """Trim what ``strings.TrimSpace`` trims; `str.strip` also takes U+001C to U+001F."""
+    return text.strip(_GO_SPACE)
+
+
+def go_string(text: str) -> str:
+    """Replace what Go's JSON cannot hold (a lone surrogate, a byte that is no UTF-8) by U+FFFD."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def loads(text: str) -> Any:
+    """Parse JSON text; of duplicate names the last wins, as in Go, jq and docker.
+
+    Raises:
+        JSONTextError: not JSON, or nested too deeply to read.
+
+    """
+    return _loads(text, None)
+
+
+def loads_pairs(text: str) -> Any:
+    """Parse JSON text with every object as `Pairs`.
+
+    Raises:
+        JSONTextError: as `loads`.
+
+    """
+    return _loads(text, Pairs)
+
+
+def object_end(text: str) -> int:
+    """Return the index just after the JSON object that `text` starts with; 0 if it does not."""
+    if not text.startswith("{"):
+        return 0
+    try:
+        return json.JSONDecoder().raw_decode(text)[1]
+    except (ValueError, RecursionError):
+        return 0
+
+
+def dumps_ascii(value: Any) -> str:
+    """Write JSON on one line, ASCII only, without blanks."""
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+
+
+def dumps_jq(value: Any) -> str:
+    """Write JSON as ``jq -c`` does: one line, UTF-8 kept, DEL escaped, no final newline.
+
+    Equal to jq 1.6 for strings, booleans, null, integers below 2**53, objects and arrays; a
+    login file holds nothing else.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("\x7f", "\\u007f")
+
+
+def _loads(text: str, hook: Callable[[list[tuple[str, Any]]], Any] | None) -> Any:
+    try:
+        return json.loads(
+            text, object_pairs_hook=hook, parse_constant=_refuse_constant, parse_int=_parse_int
+        )
+    except json.JSONDecodeError as error:
+        # `from None`: the exception holds the whole document, secrets included.
+        raise JSONTextError(error.msg, error.lineno, error.colno) from None
+    except RecursionError:
+        raise JSONTextError("nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise JSONTextError(f"{name} is no JSON number")
+
+
+def _parse_int(digits: str) -> int | float:
+    # Python 3.11 and later refuse to convert very long digit strings; as a float it is `inf`.
+    return int(digits) if len(digits) < 300 else float(digits)

@@ -1,0 +1,67 @@
+"""The texts that the two settings stand in: functions from text to settings and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable
+
+from ecsauth import agent_json, ecs_config
+from ecsauth.engine_auth import EngineAuth
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a text carries the settings.
+
+    Attributes:
+        read: text → the settings as the agent gets them.
+        write: (text, settings) → the text with these settings, all else kept.
+        meant: text → ECS_ENGINE_AUTH_DATA as its author meant it.
+        warning: settings → what another reader of the same text would trip over, or empty.
+        has_type: False if the text has no place for ECS_ENGINE_AUTH_TYPE.
+
+    """
+
+    read: Callable[[bytes], EngineAuth]
+    write: Callable[[bytes, EngineAuth], bytes]
+    meant: Callable[[bytes], str]
+    warning: Callable[[EngineAuth], str]
+    has_type: bool = True
+
+
+def _no_warning(_: EngineAuth) -> str:
+    return ""
+
+
+def _read_data(text: bytes) -> EngineAuth:
+    return EngineAuth("", text.decode("utf-8").rstrip("\n"))
+
+
+def _write_data(_: bytes, engine_auth: EngineAuth) -> bytes:
+    return f"{engine_auth.auth_data}\n".encode()
+
+
+ENV_FILE = Layout(
+    read=ecs_config.read_engine_auth,
+    write=ecs_config.write_engine_auth,
+    meant=ecs_config.full_value,
+    warning=ecs_config.size_warning,
+)
+"""``ecs.config``, or two lines for it."""
+
+AGENT_JSON = Layout(
+    read=agent_json.read_engine_auth,
+    write=agent_json.write_engine_auth,
+    meant=lambda text: agent_json.read_engine_auth(text).auth_data,
+    warning=_no_warning,
+)
+"""``ecs.config.json``, or the members for it."""
+
+DATA = Layout(
+    read=_read_data,
+    write=_write_data,
+    meant=lambda text: _read_data(text).auth_data,
+    warning=ecs_config.data_warning,
+    has_type=False,
+)
+"""The bare value of ECS_ENGINE_AUTH_DATA."""

@@ -1,0 +1,176 @@
+"""Where credentials come from, and how a SOURCE of the command line names it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Callable
+
+from ecsauth.errors import EcsauthError, SourceError, UsageError
+from ecsauth.files import MAX_BYTES, read_regular
+from ecsauth.sources.credential_store import Account, CredentialStore
+from ecsauth.sources.docker_config import DockerConfigSource
+
+__all__ = [
+    "Account",
+    "Context",
+    "DockerConfigSource",
+    "LoginFile",
+    "find_login_file",
+    "parse_source",
+]
+
+_SCHEME = re.compile(r"([a-z][a-z0-9-]+):")
+_FILE_SCHEME = "docker-config:"
+_VARIABLE_SCHEME = "env:"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What sources need from outside.
+
+    Attributes:
+        environment: variables, for ``env:`` and for credential helpers.
+        stdin: for ``-``.
+        helper_timeout: seconds for each call of a credential helper.
+        selected: JMESPath for a login file's entries; empty for its own shape.
+        account: as whom to run credential helpers; None is our own.
+
+    """
+
+    environment: Mapping[str, str]
+    stdin: BinaryIO
+    helper_timeout: float = 30.0
+    selected: str = ""
+    account: Account | None = None
+
+
+@dataclass(frozen=True)
+class LoginFile:
+    """The login file that is taken when none is named.
+
+    Attributes:
+        path: the file.
+        owner: the user whose it is, if it is another's than the one we run as.
+        note: what to say about the choice; empty if there is nothing to say.
+
+    """
+
+    path: Path
+    owner: Account | None = None
+    note: str = ""
+
+
+def parse_source(text: str, context: Context) -> DockerConfigSource:
+    """Understand a SOURCE: a path or ``docker-config:PATH``, ``-``, ``env:VARIABLE``.
+
+    Raises:
+        UsageError: an empty text, or a scheme that no source has.
+
+    """
+    if text == "-":
+        return _source(
+            "standard input", lambda: _read_stream(context.stdin, "standard input"), context
+        )
+    if text.startswith(_VARIABLE_SCHEME):
+        variable = text[len(_VARIABLE_SCHEME) :]
+        return _source(text, lambda: _read_variable(variable, context.environment), context)
+    path = text[len(_FILE_SCHEME) :] if text.startswith(_FILE_SCHEME) else text
+    if not path or "\0" in path:
+        raise UsageError(f"{text!r} names no login file")
+    scheme = _SCHEME.match(path)
+    if path == text and scheme and not Path(path).exists():
+        raise UsageError(
+            f"{scheme.group(1)}: is no kind of source",
+            f"there are PATH, {_FILE_SCHEME}PATH, {_VARIABLE_SCHEME}VARIABLE and - (stdin)",
+        )
+    return _source(path, lambda: _read_path(Path(path)), context)
+
+
+def find_login_file(
+    environment: Mapping[str, str], account_of: Callable[[str], Account | None]
+) -> LoginFile:
+    """Find the login file that docker would use, and under sudo the caller's.
+
+    1. ``$DOCKER_CONFIG/config.json``; 2. ``~/.docker/config.json``; 3. ``~/.dockercfg``;
+    4. under sudo, if our own user has none: 2. and 3. of the user who called sudo.
+
+    Args:
+        environment: variables; HOME names the home directory.
+        account_of: gives the account of a user name, None if there is none.
+
+    Raises:
+        SourceError: there is none; says where it looked.
+
+    """
+    directory = environment.get("DOCKER_CONFIG", "")
+    if directory:
+        return LoginFile(Path(directory) / "config.json", note="$DOCKER_CONFIG names it")
+    home = environment.get("HOME", "")
+    caller_name = environment.get("SUDO_USER", "")
+    caller = account_of(caller_name) if caller_name else None
+    own = _login_files(home)
+    theirs = _login_files(caller.home) if caller and caller.home != home else []
+    mine = next((path for path in own if path.exists()), None)
+    his = next((path for path in theirs if path.exists()), None)
+    if mine is not None:
+        unused = f"; {caller_name} has {his}, name it to use that" if his else ""
+        note = f"under sudo the login file is {mine}{unused}" if caller_name else ""
+        return LoginFile(mine, note=note)
+    if his is not None:
+        return LoginFile(his, caller, f"under sudo the login file is {his}, {caller_name}'s")
+    looked = ", ".join(str(path) for path in [*own, *theirs]) or "no HOME is set"
+    raise SourceError(f"no docker login file: {looked}", "log in first (docker login), or name one")
+
+
+def _login_files(home: str) -> list[Path]:
+    return [Path(home) / ".docker" / "config.json", Path(home) / ".dockercfg"] if home else []
+
+
+def _source(name: str, load: Callable[[], bytes], context: Context) -> DockerConfigSource:
+    def open_store(store: str) -> CredentialStore:
+        return CredentialStore(store, context.helper_timeout, context.environment, context.account)
+
+    return DockerConfigSource(name, load, open_store, context.selected)
+
+
+def _read_path(path: Path) -> bytes:
+    try:
+        if path.parent == Path("/dev/fd") and path.is_fifo():  # the shell's <(command)
+            with path.open("rb") as stream:
+                return _read_stream(stream, str(path))
+        return read_regular(path)
+    except FileNotFoundError:
+        raise SourceError(
+            f"{path}: no such file", "docker login writes ~/.docker/config.json"
+        ) from None
+    except PermissionError as error:
+        raise SourceError(
+            f"{path} cannot be read: permission denied", "run it with sudo"
+        ) from error
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+    except EcsauthError as error:
+        raise SourceError(error.message) from error
+
+
+def _read_variable(variable: str, environment: Mapping[str, str]) -> bytes:
+    value = environment.get(variable, "")
+    if not value:
+        raise SourceError(
+            f"the variable {variable} is not set or empty",
+            "sudo drops variables: sudo -E keeps them",
+        )
+    return value.encode("utf-8", "surrogateescape")
+
+
+def _read_stream(stream: BinaryIO, name: str) -> bytes:
+    try:
+        data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SourceError(f"{name} cannot be read: {error.strerror}") from error
+    if len(data) > MAX_BYTES:
+        raise SourceError(f"{name} is more than the {MAX_BYTES:,} bytes that are read")
+    return data

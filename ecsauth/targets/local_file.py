@@ -1,0 +1,91 @@
+"""A target on this host: ``ecs.config`` or the agent's JSON file."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from ecsauth import ecs_config
+from ecsauth.errors import EcsauthError
+from ecsauth.files import (
+    PRIVATE,
+    FileState,
+    locate,
+    locked,
+    read_regular,
+    read_state,
+    write_atomic,
+)
+from ecsauth.layout import AGENT_JSON, Layout
+
+PREVIOUS_SUFFIX = ".ecsauth-previous"
+
+
+class LocalFile:
+    """A file in one of the layouts; `update.Target` says what the methods promise."""
+
+    def __init__(self, path: Path, layout: Layout, lock_timeout: float) -> None:
+        self.path = path
+        self.name = str(path)
+        self.layout = layout
+        self._lock_timeout = lock_timeout
+        self._state: FileState | None = None
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other ecsauth from this file for the ``with`` block."""
+        with locked(locate(self.path), self._lock_timeout):
+            yield
+
+    def read(self) -> bytes:
+        """Return the file's bytes; empty if there is none."""
+        self._state = read_state(self.path)
+        return self._state.data or b""
+
+    def write(self, text: bytes) -> tuple[str, ...]:
+        """Replace the file, the bytes that were read last kept beside it."""
+        state = self._state or read_state(self.path)
+        notes = []
+        if state.data is not None:
+            previous = state.path.with_name(state.path.name + PREVIOUS_SUFFIX)
+            write_atomic(locate(previous), state.data)
+            notes.append(f"the content before is in {previous}")
+        write_atomic(state.path, text)
+        narrowed = state.mode & PRIVATE
+        if state.mode != narrowed:
+            notes.append(
+                f"others could read {self.name} (mode {state.mode:04o}); it is {narrowed:04o} now"
+            )
+        return tuple(notes)
+
+    def warnings(self) -> tuple[str, ...]:
+        """Say what keeps the settings in this file from being used, or private."""
+        return tuple(filter(None, (self._overruled(), self._exposed())))
+
+    def _overruled(self) -> str:
+        """Say so if ``ecs.config`` beside the agent's JSON file has the settings too.
+
+        The environment comes first and the JSON file second (aws/amazon-ecs-agent
+        ``agent/config/config.go``, ``NewConfig``).
+        """
+        if self.layout is not AGENT_JSON or not self.path.name.endswith(".config.json"):
+            return ""
+        env_file = self.path.with_suffix("")
+        try:
+            settings = ecs_config.read_engine_auth(read_regular(env_file))
+        except (OSError, EcsauthError):
+            return ""
+        if not settings.is_set:
+            return ""
+        return f"{env_file} has these settings too, and the agent takes those: remove them there"
+
+    def _exposed(self) -> str:
+        try:
+            mode = stat.S_IMODE(self.path.stat().st_mode)
+        except OSError:
+            return ""
+        if not mode & ~PRIVATE & 0o077:
+            return ""
+        return f"others can read the secrets in {self.name} (mode {mode:04o}): chmod 600 it"

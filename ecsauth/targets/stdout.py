@@ -1,0 +1,51 @@
+"""Standard output as a target: the settings are printed, nothing is there before."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from ecsauth.errors import TargetError
+from ecsauth.layout import Layout
+
+
+class Stdout:
+    """A stream that takes the settings once; `update.Target` says what the methods promise."""
+
+    name = "standard output"
+
+    def __init__(self, stream: BinaryIO, layout: Layout) -> None:
+        self.layout = layout
+        self._stream = stream
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Do nothing: nobody else writes our output."""
+        yield
+
+    def read(self) -> bytes:
+        """Return no bytes."""
+        return b""
+
+    def write(self, text: bytes) -> tuple[str, ...]:
+        """Print it, to the last byte."""
+        write_stream(self._stream, text)
+        return ()
+
+
+def write_stream(stream: BinaryIO, text: bytes) -> None:
+    """Write and flush.
+
+    Raises:
+        BrokenPipeError: the reader went away.
+        TargetError: the bytes could not be written (a full disk).
+
+    """
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise TargetError(f"standard output was not written: {error.strerror}") from error

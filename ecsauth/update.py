@@ -1,0 +1,228 @@
+"""The one use case: fetch from sources, encode, plan, verify, then write to a target.
+
+Every command is this pipeline with other ends. What it needs of the ends it declares here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from ecsauth.credential import Credential, Fetched
+from ecsauth.docker_config import select
+from ecsauth.engine_auth import AUTO, DOCKERCFG, EngineAuth, decode, difference, shown_key
+from ecsauth.errors import EcsauthError, SourceError
+from ecsauth.jsontext import dumps_jq
+from ecsauth.layout import Layout
+from ecsauth.plan import Plan, make_plan
+from ecsauth.registry import parse_ecr_host
+
+
+class Source(Protocol):
+    """Where credentials come from."""
+
+    name: str
+
+    def fetch(self) -> Fetched:
+        """Return what there is; raise SourceError if there is nothing at all."""
+
+
+class Target(Protocol):
+    """Where the settings go. Each method raises TargetError."""
+
+    name: str
+    layout: Layout
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keep other writers away for the ``with`` block; raise LockTimeoutError."""
+
+    def read(self) -> bytes:
+        """Return the text as it is; empty if there is none."""
+
+    def write(self, text: bytes) -> tuple[str, ...]:
+        """Replace the text that `read` gave, whole or not at all; return notes for the user."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to do.
+
+    Attributes:
+        auth_format: ``auto``, ``dockercfg`` or ``docker``.
+        replace: drop the registries that the sources do not name.
+        dry_run: write nothing.
+
+    """
+
+    auth_format: str = AUTO
+    replace: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done.
+
+    Attributes:
+        plan: None if no source gave a credential.
+        written: whether the target was replaced.
+        current: the settings before.
+        problems: sources and registries that gave nothing; the others were still written.
+        notes: for the user, one line each.
+        warnings: what may not work, one line each.
+
+    """
+
+    plan: Plan | None = None
+    written: bool = False
+    current: EngineAuth = field(default=EngineAuth("", ""))
+    problems: tuple[SourceError, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def update(sources: Sequence[Source], target: Target, request: Request, *, now: float) -> Outcome:
+    """Bring the credentials of `sources` into `target`.
+
+    Args:
+        sources: of two that name the same registry, the later wins.
+        target: is held from the reading to the end of the writing.
+        request: how.
+        now: Unix seconds.
+
+    Raises:
+        TargetError: nothing was written.
+
+    """
+    fetched = fetch_all(sources, now)
+    if not fetched.credentials:
+        return Outcome(problems=fetched.problems, notes=fetched.notes)
+    if request.dry_run:
+        return _apply(fetched, target, request, now)
+    with target.held():
+        return _apply(fetched, target, request, now)
+
+
+def raw_settings(
+    document: Any, expression: str, auth_format: str, layout: Layout
+) -> tuple[bytes, list[str]]:
+    """Return what ``jq -c`` selects from a login file as the text of `layout`, nothing mended.
+
+    Also returned: a warning for each thing that the agent would not read in it.
+
+    Raises:
+        SourceError: the expression finds nothing.
+        UsageError: it is no JMESPath.
+        EncodeError: the value does not fit the layout.
+
+    """
+    selected = select(document, expression)
+    if selected is None:
+        raise SourceError(f"--select {expression!r} finds nothing", "see the file with jq keys")
+    chosen = DOCKERCFG if auth_format == AUTO else auth_format
+    settings = EngineAuth(chosen, dumps_jq(selected))
+    view = decode(settings)
+    warnings = [f"the agent gets no login at all from this: {view.fault}"] if view.fault else []
+    warnings += [
+        f"{shown_key(key)}: the agent skips it: {why}" for key, why in view.skipped.items()
+    ]
+    text = layout.write(b"", settings)
+    return text, [*warnings, *filter(None, [layout.warning(settings)])]
+
+
+def fetch_all(sources: Sequence[Source], now: float) -> Fetched:
+    """Fetch from each source; one that fails is a problem and does not stop the others.
+
+    An expired credential is never passed on.
+    """
+    credentials: dict[str, Credential] = {}
+    problems: list[SourceError] = []
+    notes: list[str] = []
+    for source in sources:
+        try:
+            fetched = source.fetch()
+        except SourceError as error:
+            problems.append(error)
+            continue
+        problems += fetched.problems
+        notes += fetched.notes
+        for item in fetched.credentials:
+            if item.is_expired(now):
+                problems.append(_expired(item, now))
+                continue
+            if item.match in credentials:
+                notes.append(f"{item.registry}: the login of {source.name} is taken")
+            credentials[item.match] = item
+    return Fetched(tuple(credentials.values()), tuple(problems), tuple(notes))
+
+
+def _apply(fetched: Fetched, target: Target, request: Request, now: float) -> Outcome:
+    text = target.read()
+    layout = target.layout
+    current = layout.read(text)
+    plan = make_plan(
+        current,
+        fetched.credentials,
+        meant_data=layout.meant(text),
+        auth_format=request.auth_format,
+        replace=request.replace,
+        now=now,
+    )
+    warnings = [*plan.warnings, layout.warning(plan.engine_auth)]
+    notes = [*fetched.notes, *_ecr_notes(fetched.credentials, now)]
+    if plan.changed:
+        new_text = layout.write(text, plan.engine_auth)
+        _verify(layout, new_text, plan)
+        if not request.dry_run:
+            notes += target.write(new_text)
+    return Outcome(
+        plan=plan,
+        written=plan.changed and not request.dry_run,
+        current=current,
+        problems=fetched.problems,
+        notes=tuple(notes),
+        warnings=tuple(item for item in warnings if item),
+    )
+
+
+def _verify(layout: Layout, text: bytes, plan: Plan) -> None:
+    """Read the text as the agent will, before it replaces anything.
+
+    Raises:
+        EcsauthError: it would not get exactly what was meant; a fault of ours.
+
+    """
+    read = layout.read(text)
+    if not layout.has_type:
+        read = replace(read, auth_type=plan.engine_auth.auth_type)
+    fault = difference(plan.credentials, decode(read))
+    if fault:
+        raise EcsauthError(f"nothing was written: {fault}", "this is a fault of ecsauth: report it")
+
+
+def _expired(item: Credential, now: float) -> SourceError:
+    hours = (now - (item.expires_at or 0)) / 3600
+    return SourceError(
+        f"{item.registry}: its ECR token expired {hours:,.0f} h ago",
+        "log in again: aws ecr get-login-password | docker login --username AWS --password-stdin"
+        f" {item.registry}",
+    )
+
+
+def _ecr_notes(credentials: Sequence[Credential], now: float) -> list[str]:
+    """Say what an ECR token is worth: not much for the agent, and not for long."""
+    private = [item for item in credentials if parse_ecr_host(item.registry)]
+    notes = []
+    for item in private:
+        if item.expires_at is not None:
+            hours = (item.expires_at - now) / 3600
+            notes.append(f"{item.registry}: its ECR token expires in {hours:.1f} h")
+    if private and len(private) == len(credentials):
+        notes.append(
+            "these are all private ECR registries: the agent gets tokens for them by itself with"
+            " the instance role; this setting helps only where that role does not reach (another"
+            " partition or principal, or a proxy in front of ECR)"
+        )
+    return notes
