@@ -219,7 +219,7 @@ def _write_temporary(temporary: Path, path: Path, data: bytes) -> None:
         old = path.stat()
     except FileNotFoundError:
         old = None
-    if old is not None and not os.access(path, os.W_OK):
+    if old is not None and not os.access(path, os.W_OK, effective_ids=True):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()  # left by a crash: we hold the lock, so nobody is writing it

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ecsauth.credential import Credential, check_login, with_known_expiry
+from ecsauth.credential import Credential, with_known_expiry
 from ecsauth.docker_config import decode_entry
 from ecsauth.engine_auth import EngineAuth, decode, shown_key
 from ecsauth.errors import RegistryNameError, SourceError
@@ -97,14 +97,11 @@ def _recover(
 def _add(found: dict[str, Credential], warnings: list[str], text: str, item: Credential) -> None:
     try:
         key = parse_auth_key(text)
-        check_login(item)
     except RegistryNameError as error:
         warnings.append(f"{shown_key(text)}: its present entry is dropped: {error.message}")
         return
-    except SourceError:
-        return  # the agent reads it altered; what was meant is recovered or named afterwards
-    if key.session:
-        return
+    if key.session or any("\ufffd" in part for part in item.login):
+        return  # altered by the agent's reading; what was meant is recovered or named afterwards
     before = found.get(key.match)
     if before is not None and not _wins(key, before.auth_key):
         warnings.append(f"{shown_key(text)}: a second present entry for {key.registry} is dropped")

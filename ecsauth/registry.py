@@ -8,7 +8,7 @@ endpoints in botocore's partition data.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ecsauth.errors import RegistryNameError
 
@@ -23,6 +23,7 @@ _SESSION_KEYS = frozenset({"index.docker.io/v1/access-token", "index.docker.io/v
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 _HOST = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _NAMESPACE = re.compile(r"[A-Za-z0-9._/:+~-]*")
+_MAX_LENGTH = 1024
 _API_TAILS = frozenset({"", "v1", "v1/", "v2", "v2/"})
 
 _ECR_HOST = re.compile(
@@ -60,6 +61,9 @@ class AuthKey:
 
     session: bool = False
     """True for docker login's own session entries at Docker Hub, which are no registries."""
+
+    spelled: str = field(default="", compare=False)
+    """As it was read."""
 
     @property
     def registry(self) -> str:
@@ -111,19 +115,22 @@ def parse_auth_key(text: str) -> AuthKey:
         raise RegistryNameError(
             "a key of auths contains '@'", "remove the user name and password from the address"
         )
+    if len(text) > _MAX_LENGTH:
+        raise RegistryNameError(f"a key of auths has {len(text):,} characters", "remove it")
     if not _HOST.fullmatch(host) or not _NAMESPACE.fullmatch(path):
         raise RegistryNameError(
             f"{text!r} is not a registry name", "expected host[:port] or https://host[:port]"
         )
     lowered = host.lower()
     if f"{lowered}/{path}" in _SESSION_KEYS:
-        return AuthKey(text=text, match=f"{lowered}/{path}", session=True)
+        return AuthKey(text, f"{lowered}/{path}", session=True, spelled=text)
     if lowered in _DOCKER_HUB_HOSTS:
         exact = strip_scheme(text) == DOCKER_HUB_MATCH_KEY
         return AuthKey(
             text=text if exact else DOCKER_HUB_AUTH_KEY,
             match=DOCKER_HUB_MATCH_KEY,
             mended="" if exact else "the agent knows Docker Hub by one key only",
+            spelled=text,
         )
     reasons = []
     if scheme and not scheme.group().islower():
@@ -134,7 +141,7 @@ def parse_auth_key(text: str) -> AuthKey:
         reasons.append("the path is no part of an image's name")
         slash = path = ""
     match = f"{lowered}{slash}{path}"
-    return AuthKey(text=match if reasons else text, match=match, mended=", ".join(reasons))
+    return AuthKey(match if reasons else text, match, ", ".join(reasons), spelled=text)
 
 
 def strip_scheme(key: str) -> str:

@@ -127,6 +127,8 @@ class DockerConfigSource:
         try:
             return list(self._store(config.creds_store).list())
         except SourceError as error:
+            if str(error) in found.problems:
+                return []
             if config.auths:
                 found.notes.append(f"asked only for the registries in the file: {error.message}")
             else:
@@ -152,7 +154,7 @@ class DockerConfigSource:
                 )
         if credential is None:
             raise _nothing_for(key, login)
-        _merge(found, with_known_expiry(credential), login.text)
+        _merge(found, with_known_expiry(credential))
 
     def _from_helper(self, key: AuthKey, login: _Login) -> Credential | None:
         answer = self._store(login.helper).get(login.server_url)
@@ -197,7 +199,7 @@ def _nothing_for(key: AuthKey, login: _Login) -> SourceError:
     )
 
 
-def _merge(found: _Collected, new: Credential, text: str) -> None:
+def _merge(found: _Collected, new: Credential) -> None:
     """Add a login; of two for one registry, the key that needed no mending wins.
 
     Raises:
@@ -214,10 +216,12 @@ def _merge(found: _Collected, new: Credential, text: str) -> None:
         found.ambiguous.add(new.match)
         del found.credentials[new.match]
         raise SourceError(
-            f"{new.registry}: two entries, {old.auth_key.text} and {text}, hold different logins,"
-            " and the agent would take either",
+            f"{new.registry}: two entries, {old.auth_key.spelled} and {new.auth_key.spelled}, hold"
+            " different logins, and the agent would take either",
             "remove one of them",
         )
-    winner, loser = (old, text) if new.auth_key.mended else (new, old.auth_key.text)
+    winner, loser = (old, new) if new.auth_key.mended else (new, old)
     found.credentials[new.match] = winner
-    found.notes.append(f"{loser} is left out: {winner.auth_key.text} is what docker uses")
+    found.notes.append(
+        f"{loser.auth_key.spelled} is left out: {winner.auth_key.spelled} is what docker uses"
+    )

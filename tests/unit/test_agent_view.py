@@ -34,8 +34,7 @@ def test_port_reads_what_the_agent_reads(vector: dict[str, Any]) -> None:
     settings = ecs_config.read_engine_auth(data)
     credentials = decode(settings).credentials
     seen = {
-        image: _shown(resolve(credentials, image), settings.auth_type)
-        for image in _VIEW["images"]
+        image: _shown(resolve(credentials, image), settings.auth_type) for image in _VIEW["images"]
     }
     assert {image: auth for image, auth in seen.items() if auth} == vector["auth"]
     assert settings.auth_type.strip() == vector["type"]

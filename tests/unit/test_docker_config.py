@@ -166,6 +166,8 @@ def test_entry_without_login_is_none(entry: dict[str, Any]) -> None:
 
 
 def test_kubernetes_secret_round_trip() -> None:
-    secret = {"auths": {"quay.io": {"username": "u", "password": "p", "email": "e", "auth": "dTpw"}}}
+    secret = {
+        "auths": {"quay.io": {"username": "u", "password": "p", "email": "e", "auth": "dTpw"}}
+    }
     config = parse_docker_config(parse_document(json.dumps(secret).encode(), "f"), "f")
     assert _decoded(dict(config.auths["quay.io"])) == ("u", "p", "", "", "e")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +28,7 @@ from ecsauth.registry import AuthKey, parse_auth_key
 from tests.conftest import b64
 
 
-def credential(key: str, username: str = "u", secret: str = "p", **fields: str) -> Credential:
+def credential(key: str, username: str = "u", secret: str = "p", **fields: Any) -> Credential:
     return Credential(parse_auth_key(key), username, secret, **fields)
 
 
@@ -58,8 +60,10 @@ def test_dockercfg_reads_back_exactly(entries: dict[str, tuple[str, str, str]]) 
 
 @given(_CREDENTIALS, _TEXT)
 def test_docker_reads_back_exactly(entries: dict[str, tuple[str, str, str]], token: str) -> None:
-    items = [credential(key, *pair[:2], identity_token=token, registry_token=pair[2])
-             for key, pair in entries.items()]
+    items = [
+        credential(key, *pair[:2], identity_token=token, registry_token=pair[2])
+        for key, pair in entries.items()
+    ]
     settings = encode(items, "docker")
     assert difference(items, decode(settings)) == ""
     assert settings.auth_data.isascii()
@@ -183,10 +187,17 @@ def test_decode_never_raises(auth_type: str, auth_data: str) -> None:
     assert isinstance(decode(EngineAuth("dockercfg", auth_data)), AgentView)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(),
-                    lambda inner: st.lists(inner, max_size=3)
-                    | st.dictionaries(st.sampled_from(["auth", "username", "Password", "q.io"]),
-                                      inner, max_size=3)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["auth", "username", "Password", "q.io"]), inner, max_size=3
+            )
+        ),
+    )
+)
 def test_decode_and_redact_never_raise_on_json(value: object) -> None:
     for auth_type in "docker", "dockercfg":
         settings = EngineAuth(auth_type, json.dumps(value))

@@ -78,13 +78,39 @@ def test_session_entry_of_docker_hub_is_no_registry(name: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "https://", "/x", "a b", "quay.io\n", "quay.io\nX=1", 'quay.io"', "quay.io\\", "ü.example",
-     "quay.io:port", "quay.io:123456", "ftp://quay.io", "$(id)", "-quay.io", "quay.io/a b",
-     "\u202equay.io", "\x1b[31mquay.io"],
+    [
+        "",
+        "https://",
+        "/x",
+        "a b",
+        "quay.io\n",
+        "quay.io\nX=1",
+        'quay.io"',
+        "quay.io\\",
+        "ü.example",
+        "quay.io:port",
+        "quay.io:123456",
+        "ftp://quay.io",
+        "$(id)",
+        "-quay.io",
+        "quay.io/a b",
+        "\u202equay.io",
+        "\x1b[31mquay.io",
+    ],
 )
 def test_text_that_is_no_registry_name_is_refused(text: str) -> None:
     with pytest.raises(RegistryNameError):
         parse_auth_key(text)
+
+
+@pytest.mark.parametrize(("length", "fits"), [(1024, True), (1025, False)])
+def test_length_of_a_name_is_bounded(length: int, fits: bool) -> None:
+    text = "quay.io/" + "a" * (length - 8)
+    if fits:
+        assert parse_auth_key(text).text == text
+    else:
+        with pytest.raises(RegistryNameError, match="1,025 characters"):
+            parse_auth_key(text)
 
 
 def test_address_with_a_password_is_refused_without_showing_it() -> None:

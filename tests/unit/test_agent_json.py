@@ -1,0 +1,42 @@
+"""The agent's JSON file."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ecsauth.agent_json import read_engine_auth, write_engine_auth
+from ecsauth.engine_auth import EngineAuth
+from ecsauth.errors import TargetError
+
+NEW = EngineAuth("dockercfg", '{"q.io":{"auth":"dTpw"}}')
+
+
+def test_members_are_written_and_others_kept_in_order() -> None:
+    before = b'{"Cluster": "c", "engineauthtype": "docker", "Checkpoint": true, "N": 12345678901}'
+    written = write_engine_auth(before, NEW)
+    document = json.loads(written)
+    assert list(document) == ["Cluster", "Checkpoint", "N", "EngineAuthType", "EngineAuthData"]
+    assert document["EngineAuthData"] == {"q.io": {"auth": "dTpw"}}
+    assert document["N"] == 12345678901
+    assert read_engine_auth(written) == NEW
+    assert write_engine_auth(written, NEW) == written
+
+
+@pytest.mark.parametrize("before", [b"", b"\n", b"{}"])
+def test_empty_file_becomes_one(before: bytes) -> None:
+    assert read_engine_auth(before) == EngineAuth("", "")
+    assert read_engine_auth(write_engine_auth(before, NEW)) == NEW
+
+
+def test_names_are_case_insensitive_as_in_go() -> None:
+    text = b'{"ENGINEAUTHTYPE": "docker", "engineAuthData": {"q.io": {}}}'
+    assert read_engine_auth(text) == EngineAuth("docker", '{"q.io":{}}')
+
+
+@pytest.mark.parametrize("text", [b"{", b"[]", b"5", b'{"a":1} x', b"\xef\xbb\xbf{}"])
+def test_broken_file_is_refused_not_replaced(text: bytes) -> None:
+    for use in read_engine_auth, lambda data: write_engine_auth(data, NEW):
+        with pytest.raises(TargetError, match="mend it first"):
+            use(text)

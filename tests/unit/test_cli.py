@@ -1,0 +1,445 @@
+"""convert and migrate as a user types them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pwd
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ecsauth import __version__, cli
+from ecsauth.cli import commands
+from ecsauth.ecs_config import read_engine_auth
+from ecsauth.engine_auth import decode
+from ecsauth.sources import Account, find_login_file
+from tests.conftest import Result, b64
+
+Run = Callable[..., Result]
+LoginFile = Callable[..., Path]
+HUB = "https://index.docker.io/v1/"
+AUTHS = {HUB: {"auth": b64("my_name:my_password"), "email": "e@x"}, "quay.io": {"auth": b64("u:p")}}
+ENV = (
+    "ECS_ENGINE_AUTH_TYPE=dockercfg\n"
+    f'ECS_ENGINE_AUTH_DATA={{"{HUB}":{{"auth":"bXlfbmFtZTpteV9wYXNzd29yZA==","email":"e@x"}},'
+    '"quay.io":{"auth":"dTpw"}}\n'
+)
+
+
+def logins(path: Path) -> dict[str, tuple[str, ...]]:
+    view = decode(read_engine_auth(path.read_bytes()))
+    assert not view.fault
+    return {item.match: item.login[:2] for item in view.credentials}
+
+
+def test_convert_prints_the_two_settings(ecsauth: Run, login_file: LoginFile) -> None:
+    result = ecsauth("convert", login_file(AUTHS))
+    assert (result.code, result.out, result.err) == (0, ENV, "")
+
+
+def test_convert_data_is_the_value_alone(ecsauth: Run, login_file: LoginFile) -> None:
+    result = ecsauth("convert", "--output", "data", login_file(AUTHS))
+    assert result.out == ENV.splitlines()[1].partition("=")[2] + "\n"
+
+
+def test_convert_agent_json(ecsauth: Run, login_file: LoginFile) -> None:
+    document = json.loads(ecsauth("convert", "--output=agent-json", login_file(AUTHS)).out)
+    assert document == {"EngineAuthType": "dockercfg", "EngineAuthData": AUTHS}
+
+
+def test_convert_docker_decodes_auth_and_keeps_email(ecsauth: Run, login_file: LoginFile) -> None:
+    result = ecsauth("convert", "--format=docker", "--output=data", login_file(AUTHS))
+    assert json.loads(result.out) == {
+        HUB: {"username": "my_name", "password": "my_password", "email": "e@x"},
+        "quay.io": {"username": "u", "password": "p"},
+    }
+
+
+def test_convert_takes_several_sources_and_the_later_wins(
+    ecsauth: Run, login_file: LoginFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = login_file({"a.io": {"auth": b64("a:1")}, "b.io": {"auth": b64("b:1")}}, "one.json")
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {"b.io": {"auth": b64("b:2")}}}))
+    stdin = io.TextIOWrapper(io.BytesIO(json.dumps({"c.io": {"auth": b64("c:3")}}).encode()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    result = ecsauth(
+        "convert", "--output=data", f"docker-config:{one}", "env:DOCKER_AUTH_CONFIG", "-"
+    )
+    assert json.loads(result.out) == {
+        "a.io": {"auth": b64("a:1")},
+        "b.io": {"auth": b64("b:2")},
+        "c.io": {"auth": b64("c:3")},
+    }
+    assert "b.io: the login of env:DOCKER_AUTH_CONFIG is taken" in result.err
+
+
+def test_convert_reads_a_process_substitution(login_file: LoginFile) -> None:
+    command = f"{sys.executable} -m ecsauth convert <(cat {login_file(AUTHS)})"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, ENV, "")
+
+
+def test_convert_failing_source_does_not_stop_the_others(
+    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+) -> None:
+    result = ecsauth("convert", tmp_path / "absent", login_file(AUTHS))
+    assert (result.code, result.out) == (3, ENV)
+    assert len(result.errors) == 1
+
+
+def test_convert_raw_mends_nothing(ecsauth: Run, login_file: LoginFile) -> None:
+    auths = {"docker.io": {"auth": "dTpwcA"}, "x": "ü\x7f", "n": [1, None, True]}
+    result = ecsauth("convert", "--raw", "--output=data", login_file(auths))
+    assert result.out == '{"docker.io":{"auth":"dTpwcA"},"x":"ü\\u007f","n":[1,null,true]}\n'
+    assert "the agent gets no login at all" in result.err
+    assert result.code == 0
+
+
+def test_convert_raw_env(ecsauth: Run, login_file: LoginFile) -> None:
+    assert ecsauth("convert", "--raw", login_file(AUTHS)).out == ENV
+    picked = ecsauth("convert", "--raw", "--select", 'auths."quay.io"', login_file(AUTHS))
+    assert '{"auth":"dTpw"}' in picked.out
+
+
+def test_convert_select(ecsauth: Run, login_file: LoginFile) -> None:
+    path = login_file(None, prod={"logins": AUTHS})
+    assert ecsauth("convert", "--select", "prod.logins", path).out == ENV
+
+
+def test_migrate_writes_a_new_file(ecsauth: Run, login_file: LoginFile, tmp_path: Path) -> None:
+    target = tmp_path / "ecs.config"
+    result = ecsauth("migrate", login_file(AUTHS), "--to", target)
+    assert result.code == 0
+    assert target.read_text() == ENV
+    assert target.stat().st_mode & 0o7777 == 0o600
+    assert f"{target}: written: 2 registries" in result.out
+    assert "ecsauth: next: the agent reads this only when it starts" in result.err
+    assert "my_password" not in result.out + result.err
+
+
+def test_migrate_keeps_the_file_and_its_previous_content(
+    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+) -> None:
+    target = tmp_path / "ecs.config"
+    target.write_bytes(b"# c\r\nECS_CLUSTER=x\r\n\r\nodd")
+    target.chmod(0o644)
+    result = ecsauth("migrate", login_file(AUTHS), "--to", target)
+    assert (
+        target.read_bytes()
+        == b"# c\r\nECS_CLUSTER=x\r\n\r\nodd\r\n" + ENV.replace("\n", "\r\n").encode()
+    )
+    previous = tmp_path / "ecs.config.ecsauth-previous"
+    assert previous.read_bytes() == b"# c\r\nECS_CLUSTER=x\r\n\r\nodd"
+    assert previous.stat().st_mode & 0o7777 == 0o600
+    assert target.stat().st_mode & 0o7777 == 0o600
+    assert "mode 0644" in result.err
+
+
+def test_migrate_twice_writes_once(ecsauth: Run, login_file: LoginFile, tmp_path: Path) -> None:
+    target = tmp_path / "ecs.config"
+    ecsauth("migrate", login_file(AUTHS), "--to", target)
+    before = target.stat()
+    result = ecsauth("migrate", login_file(AUTHS), "--to", target)
+    assert (target.stat().st_ino, target.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert (result.code, result.err) == (0, "")
+    assert "up to date" in result.out
+    assert not (tmp_path / "ecs.config.ecsauth-previous").exists()
+
+
+def test_migrate_merges_and_replaces(ecsauth: Run, login_file: LoginFile, tmp_path: Path) -> None:
+    target = tmp_path / "ecs.config"
+    ecsauth("migrate", login_file(AUTHS), "--to", target)
+    other = login_file({"quay.io": {"auth": b64("u:new")}, "a.io": {"auth": b64("a:1")}}, "o.json")
+    result = ecsauth("migrate", other, "--to", target)
+    assert logins(target) == {
+        "index.docker.io/v1/": ("my_name", "my_password"),
+        "quay.io": ("u", "new"),
+        "a.io": ("a", "1"),
+    }
+    for words in "+ a.io", "~ quay.io", f"= {HUB}":
+        assert words in result.out
+    result = ecsauth("migrate", other, "--to", target, "--replace")
+    assert logins(target) == {"quay.io": ("u", "new"), "a.io": ("a", "1")}
+    assert f"- {HUB}" in result.out
+
+
+def test_migrate_dry_run_shows_a_redacted_diff_and_writes_nothing(
+    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+) -> None:
+    target = tmp_path / "ecs.config"
+    old = {"quay.io": {"auth": b64("u:old-secret")}}
+    ecsauth("migrate", login_file(old, "old.json"), "--to", target)
+    before = {path: path.read_bytes() for path in tmp_path.glob("*ecs.config*")}
+    result = ecsauth("migrate", login_file(AUTHS), "--to", target, "--dry-run")
+    assert {path: path.read_bytes() for path in tmp_path.glob("*ecs.config*")} == before
+    assert result.code == 0
+    assert '-ECS_ENGINE_AUTH_DATA={"quay.io":{"auth":"***"}}' in result.out
+    assert f'+ECS_ENGINE_AUTH_DATA={{"quay.io":{{"auth":"***"}},"{HUB}"' in result.out
+    assert "would be written" in result.out
+    for secret in "old-secret", "my_password", b64("u:old-secret"), b64("my_name:my_password"):
+        assert secret not in result.out + result.err
+
+
+def test_migrate_dry_run_makes_no_file_at_all(
+    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+) -> None:
+    directory = tmp_path / "etc"
+    directory.mkdir()
+    assert ecsauth("migrate", login_file(AUTHS), "--to", directory / "ecs.config", "-n").code == 0
+    assert list(directory.iterdir()) == []
+
+
+def test_migrate_into_the_agents_json_file(
+    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+) -> None:
+    target = tmp_path / "ecs.config.json"
+    target.write_text('{"Cluster": "x"}')
+    assert ecsauth("migrate", login_file(AUTHS), "--to", target).code == 0
+    assert json.loads(target.read_text()) == {
+        "Cluster": "x",
+        "EngineAuthType": "dockercfg",
+        "EngineAuthData": AUTHS,
+    }
+    assert "overruled" not in ecsauth("migrate", login_file(AUTHS), "--to", target).err
+    (tmp_path / "ecs.config").write_text(ENV)
+    (tmp_path / "ecs.config").chmod(0o600)
+    assert "has these settings too" in ecsauth("migrate", login_file(AUTHS), "--to", target).err
+
+
+def test_migrate_to_stdout(ecsauth: Run, login_file: LoginFile) -> None:
+    result = ecsauth("migrate", login_file(AUTHS), "--to", "-")
+    assert (result.code, result.out) == (0, ENV)
+    assert "standard output: written: 2 registries" in result.err
+
+
+def test_migrate_through_a_symlink_keeps_the_link(
+    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+) -> None:
+    (tmp_path / "real").mkdir()
+    real = tmp_path / "real" / "config"
+    real.write_text("A=1\n")
+    link = tmp_path / "ecs.config"
+    link.symlink_to(real)
+    assert ecsauth("migrate", login_file(AUTHS), "--to", link).code == 0
+    assert link.is_symlink()
+    assert real.read_text() == f"A=1\n{ENV}"
+
+
+def test_migrate_warns_of_a_target_that_others_can_read(
+    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+) -> None:
+    target = tmp_path / "ecs.config"
+    ecsauth("migrate", login_file(AUTHS), "--to", target)
+    target.chmod(0o644)
+    assert "chmod 600" in ecsauth("migrate", login_file(AUTHS), "--to", target).err
+
+
+def test_migrate_finds_the_login_file(
+    ecsauth: Run, login_file: LoginFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Path(os.environ["HOME"])
+    target = tmp_path / "ecs.config"
+    (home / ".dockercfg").write_text(json.dumps({"old.io": {"auth": b64("u:p")}}))
+    ecsauth("migrate", "--to", target)
+    assert list(logins(target)) == ["old.io"]
+    (home / ".docker").mkdir()
+    (home / ".docker" / "config.json").write_text(
+        json.dumps({"auths": {"new.io": {"auth": b64("u:p")}}})
+    )
+    ecsauth("migrate", "--to", target, "--replace")
+    assert list(logins(target)) == ["new.io"]
+    monkeypatch.setenv("DOCKER_CONFIG", str(login_file({"own.io": {"auth": b64("u:p")}}).parent))
+    result = ecsauth("migrate", "--to", target, "--replace")
+    assert list(logins(target)) == ["own.io"]
+    assert "$DOCKER_CONFIG" in result.err
+
+
+def _under_sudo(tmp_path: Path, own: bool, callers: bool) -> tuple[dict[str, str], Account]:
+    for home, present in (("root", own), ("ann", callers)):
+        (tmp_path / home / ".docker").mkdir(parents=True)
+        if present:
+            (tmp_path / home / ".docker" / "config.json").write_text("{}")
+    environment = {"HOME": str(tmp_path / "root"), "SUDO_USER": "ann"}
+    return environment, Account("ann", 1000, 1000, str(tmp_path / "ann"))
+
+
+@pytest.mark.parametrize(
+    ("own", "callers", "taken", "words"),
+    [
+        (True, False, "root", "login file is"),
+        (True, True, "root", "ann has"),
+        (False, True, "ann", "ann's"),
+    ],
+)
+def test_under_sudo_it_says_whose_login_file_it_took(
+    tmp_path: Path, own: bool, callers: bool, taken: str, words: str
+) -> None:
+    environment, ann = _under_sudo(tmp_path, own, callers)
+    found = find_login_file(environment, {"ann": ann}.get)
+    assert found.path == tmp_path / taken / ".docker" / "config.json"
+    assert words in found.note
+    assert found.owner == (ann if taken == "ann" else None)
+
+
+def test_without_sudo_there_is_nothing_to_say(tmp_path: Path) -> None:
+    environment, _ = _under_sudo(tmp_path, own=True, callers=True)
+    del environment["SUDO_USER"]
+    assert find_login_file(environment, lambda _: None).note == ""
+
+
+def test_account_of_the_system() -> None:
+    entry = pwd.getpwuid(0)
+    assert commands._account(entry.pw_name) == Account(entry.pw_name, 0, 0, entry.pw_dir)
+    assert commands._account("no-such-user-here") is None
+
+
+def test_ordinary_ecr_registries_get_a_notice(
+    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+) -> None:
+    ecr = {"123456789012.dkr.ecr.us-west-2.amazonaws.com": {"auth": b64("AWS:token")}}
+    target = tmp_path / "ecs.config"
+    alone = ecsauth("migrate", login_file(ecr), "--to", target)
+    assert "the agent gets tokens for them by itself" in alone.err
+    assert alone.code == 0
+    assert "by itself" not in ecsauth("migrate", login_file(ecr), "--to", target, "--quiet").err
+    mixed = ecsauth("convert", login_file({**ecr, **AUTHS}))
+    assert "by itself" not in mixed.err
+    public = ecsauth("convert", login_file({"public.ecr.aws": {"auth": b64("AWS:token")}}))
+    assert "by itself" not in public.err
+
+
+def test_options_have_variables(
+    ecsauth: Run, login_file: LoginFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "ecs.config"
+    monkeypatch.setenv("ECSAUTH_TARGETS", str(target))
+    monkeypatch.setenv("ECSAUTH_FORMAT", "docker")
+    assert ecsauth("migrate", login_file(AUTHS)).code == 0
+    assert target.read_text().startswith("ECS_ENGINE_AUTH_TYPE=docker\n")
+    assert ecsauth("migrate", login_file(AUTHS), "--format=dockercfg").code == 0
+    assert target.read_text().startswith("ECS_ENGINE_AUTH_TYPE=dockercfg\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["convert"],
+        ["convert", "--format=json", "f"],
+        ["convert", "--nonsense", "f"],
+        ["convert", "ecr:us-west-2"],
+        ["convert", ""],
+        ["convert", "--raw", "a", "b"],
+        ["migrate", "a", "b"],
+        ["migrate", "f", "--to", "s3://bucket/key"],
+        ["migrate", "f", "--to", ""],
+        ["migrate", "f", "--lock-timeout=-1"],
+        ["migrate", "f", "--helper-timeout=soon"],
+    ],
+)
+def test_usage_errors_are_one_line_and_exit_2(ecsauth: Run, arguments: list[str]) -> None:
+    result = ecsauth(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert len(result.err.splitlines()) == 1
+    assert result.err.startswith("ecsauth: error: ")
+
+
+def test_no_command_prints_help_and_exits_2(ecsauth: Run) -> None:
+    result = ecsauth()
+    assert (result.code, result.out) == (2, "")
+    assert "convert" in result.err
+    assert "\\n" not in result.err
+
+
+def test_version_and_help(ecsauth: Run) -> None:
+    assert ecsauth("--version").out == f"ecsauth {__version__}\n"
+    for arguments in (["--help"], ["-h"], ["convert", "--help"], ["migrate", "-h"]):
+        result = ecsauth(*arguments)
+        assert (result.code, result.err) == (0, "")
+        assert "Usage: ecsauth" in result.out
+
+
+def test_full_disk_of_stdout_is_an_error(login_file: LoginFile) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ecsauth", "convert", str(login_file(AUTHS))],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 4
+    assert done.stderr == (
+        "ecsauth: error: standard output was not written: No space left on device\n"
+    )
+
+
+def test_reader_that_goes_away_is_no_traceback(login_file: LoginFile) -> None:
+    auths = {f"r{number}.io": {"auth": b64("u:" + "p" * 900)} for number in range(100)}
+    command = f"{sys.executable} -m ecsauth convert --output=data {login_file(auths)} | head -c1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("{", "")
+
+
+def test_closed_standard_streams_are_no_traceback(login_file: LoginFile) -> None:
+    base = f"{sys.executable} -m ecsauth convert"
+    for command, code in (
+        (f"{base} {login_file(AUTHS)} >&-", 4),
+        (f"{base} - <&-", 3),
+        (f"{base} /absent 2>&-", 3),
+    ):
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        assert done.returncode == code, command
+        assert "Traceback" not in done.stderr
+
+
+def test_unexpected_error_shows_neither_traceback_nor_value(
+    ecsauth: Run, login_file: LoginFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("hunter2")
+
+    monkeypatch.setattr(commands, "update", fail)
+    result = ecsauth("convert", login_file(AUTHS))
+    assert result.code == 1
+    assert result.err.startswith("ecsauth: error: unexpected: KeyError at test_cli.py:")
+    assert "hunter2" not in result.err
+
+
+def test_interrupt_is_said(
+    ecsauth: Run, login_file: LoginFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "update", interrupt)
+    result = ecsauth("convert", login_file(AUTHS))
+    assert result.code == 130
+    assert len(result.errors) == 1
+
+
+def test_names_are_printed_without_terminal_escapes(
+    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+) -> None:
+    user = "\u202eu\u00e9"
+    result = ecsauth(
+        "migrate", login_file({"a.io": {"auth": b64(f"{user}:p")}}), "--to", tmp_path / "c"
+    )
+    assert result.code == 0
+    assert "\\u202eu\u00e9" in result.out
+    assert "\u202e" not in result.out
+    bad = ecsauth("convert", login_file({"\x1b[31mred": {"auth": b64("u:p")}}))
+    assert bad.code == 3
+    assert "\x1b" not in bad.err
+
+
+def test_main_exits_with_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["ecsauth", "convert", "/absent"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 3
