@@ -1,4 +1,4 @@
-"""What every test may use: a login file maker, the command run in this process, the rule of skips."""
+"""For every test: login files, the command run in this process, the rule of skips."""
 
 from __future__ import annotations
 

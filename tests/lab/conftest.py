@@ -1,0 +1,209 @@
+"""Real counterparts: dockerd, the docker CLIs that are here, a registry that asks for a login."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import missing, need, need_root
+
+IMAGE = "lab/busybox"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder."""
+    for item in items:
+        if "/lab/" in str(item.path):
+            item.add_marker("lab")
+
+
+def wait_for(ready: Callable[[], bool], what: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a server answers; fail with its log if it does not."""
+    for _ in range(400):
+        if process.poll() is not None:
+            break
+        if ready():
+            return
+        time.sleep(0.05)
+    log = Path(str(process.args[-1])).read_text()[-3000:] if isinstance(process.args, list) else ""
+    raise RuntimeError(f"{what} did not start: {log}")
+
+
+def start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start a server whose output goes to `log`."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+    process.args = [*command, str(log)]
+    return process
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server that we started."""
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=30)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self._path)
+
+
+@dataclass
+class Docker:
+    """A dockerd of our own, reached by its API and by every docker CLI on this machine."""
+
+    host: str
+    clis: list[str] = field(default_factory=list)
+
+    def run(
+        self, *arguments: str, cli: str = "", env: Mapping[str, str] | None = None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a docker command; does not raise."""
+        return subprocess.run(
+            [cli or self.clis[0], *arguments],
+            env={**os.environ, **(env or {}), "DOCKER_HOST": self.host},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def api(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Call the Engine API and return (status, JSON)."""
+        connection = _UnixConnection(self.host[len("unix://") :])
+        data = None if body is None else json.dumps(body)
+        with contextlib.closing(connection):
+            connection.request(method, path, data, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            text = response.read()
+        return response.status, json.loads(text) if text else None
+
+    def environment(self, container: str) -> dict[str, str]:
+        """Return the variables that a container has."""
+        _, inspected = self.api("GET", f"/containers/{container}/json")
+        return dict(item.partition("=")[::2] for item in inspected["Config"]["Env"])
+
+    def remove(self, container: str) -> None:
+        """Remove a container."""
+        self.api("DELETE", f"/containers/{container}?force=1")
+
+
+@pytest.fixture(scope="session")
+def docker() -> Iterator[Docker]:
+    """Start dockerd, with an image `IMAGE` in it."""
+    need_root()
+    need("dockerd", "busybox")
+    clis = [path for path in ("/usr/local/bin/docker", "/usr/bin/docker") if Path(path).exists()]
+    if not clis:
+        missing("needs a docker CLI")
+    home = Path(tempfile.mkdtemp(prefix="ecsauth-lab-"))
+    host = f"unix://{home}/d.sock"
+    dockerd = shutil.which("dockerd") or ""
+    flags = "--iptables=false --ip6tables=false --bridge=none --ip-forward=false --ip-masq=false"
+    process = start(
+        [
+            dockerd,
+            *flags.split(),
+            f"--data-root={home}/data",
+            f"--exec-root={home}/exec",
+            f"--pidfile={home}/pid",
+            f"--host={host}",
+            "--group=root",
+        ],
+        home / "log",
+    )
+    found = Docker(host, clis)
+
+    def answers() -> bool:
+        try:
+            return found.api("GET", "/_ping")[0] == 200
+        except (OSError, http.client.HTTPException, json.JSONDecodeError):
+            return (home / "d.sock").exists() and "API listen" in (home / "log").read_text()
+
+    try:
+        wait_for(answers, "dockerd", process)
+        _import_image(found, home)
+        yield found
+    finally:
+        stop(process)
+        subprocess.run(["umount", "-q", f"{home}/exec/netns/default"], check=False)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _import_image(docker: Docker, home: Path) -> None:
+    busybox = shutil.which("busybox") or ""
+    archive = home / "rootfs.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(busybox, "bin/busybox")
+        for name in "sh", "sleep", "env":
+            link = tarfile.TarInfo(f"bin/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+    done = docker.run("import", str(archive), IMAGE)
+    assert done.returncode == 0, done.stderr
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A docker-registry that asks for a login."""
+
+    host: str
+    username: str
+    password: str
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[Registry]:
+    """Start a registry on a free port of 127.0.0.1, where docker and skopeo accept plain HTTP."""
+    need("docker-registry", "htpasswd")
+    home = Path(tempfile.mkdtemp(prefix="ecsauth-registry-"))
+    username, password = "ci-bot", "pa:ss=w$rd"
+    entry = subprocess.run(
+        ["htpasswd", "-Bbn", username, password], capture_output=True, text=True, check=True
+    )
+    (home / "htpasswd").write_text(entry.stdout)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (home / "config.yml").write_text(
+        "version: 0.1\n"
+        f"storage: {{filesystem: {{rootdirectory: {home}/data}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+        f"auth: {{htpasswd: {{realm: lab, path: {home}/htpasswd}}}}\n"
+    )
+    program = shutil.which("docker-registry") or ""
+    process = start([program, "serve", str(home / "config.yml")], home / "log")
+
+    def answers() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        wait_for(answers, "docker-registry", process)
+        yield Registry(f"127.0.0.1:{port}", username, password)
+    finally:
+        stop(process)
+        shutil.rmtree(home, ignore_errors=True)
