@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from ecsauth.cli.commands import cli
-from ecsauth.cli.console import print_lines, say, say_error
+from ecsauth.cli.console import say, say_error
 from ecsauth.errors import EcsauthError, UsageError
 
 _INTERRUPTED = 130
@@ -31,9 +31,6 @@ def run(arguments: Sequence[str]) -> int:
     except EcsauthError as error:
         say_error(error)
         return error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        print_lines([error.format_message()], sys.stderr)
-        return UsageError.exit_code
     except click.ClickException as error:
         say("error", f"{error.format_message().rstrip('.')}; see {_help_command(error)}")
         return UsageError.exit_code

@@ -26,14 +26,19 @@ _OUTPUTS = {"env": ENV_FILE, "data": DATA, "agent-json": AGENT_JSON}
 
 
 @click.group(
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, also when there was nothing to do; 1 unexpected; 2 usage;"
     " 3 a source gave no credentials (the others were still written); 4 the target was not"
     " written and is as it was.",
 )
 @click.version_option(__version__, "-V", "--version", message="ecsauth %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> int:
     """Keep private-registry credentials in the ECS agent's configuration, correct and fresh."""
+    if context.invoked_subcommand is None:
+        print_lines(context.get_help().splitlines(), sys.stderr)
+    return UsageError.exit_code
 
 
 @cli.command()

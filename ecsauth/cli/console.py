@@ -47,9 +47,8 @@ def result_stream() -> BinaryIO:
 
 def print_lines(lines: Iterable[str], stream: TextIO) -> None:
     """Print the lines of a result for people."""
-    for text in lines:
-        for line in text.split("\n"):
-            _write_line(stream, line)
+    for line in lines:
+        _write_line(stream, line)
 
 
 def _write_line(stream: TextIO, line: str) -> None:
