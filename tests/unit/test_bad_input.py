@@ -52,7 +52,7 @@ BAD_FILES: dict[str, tuple[bytes | dict[str, Any], tuple[str, ...]]] = {
         json.dumps({"auths": {"q.io": ENTRY}}).encode()[:-3],
         ("not JSON", "line 1"),
     ),
-    "trailing comma": (b'{"auths": {},}', ("line 1, column 14",)),
+    "trailing comma": (b'{"auths": {},}', ("line 1, column 1",)),
     "no auths": ({"HttpHeaders": {"a": CANARY}}, ("holds no logins",)),
     "no object": (json.dumps([ENTRY]).encode(), ("not a docker login file",)),
     "auths is a list": ({"auths": [ENTRY]}, ("auths is not an object",)),
