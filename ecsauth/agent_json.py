@@ -18,6 +18,7 @@ TYPE_NAME = "EngineAuthType"
 DATA_NAME = "EngineAuthData"
 
 _NAME = "the agent's JSON file"
+_LOGIN_FILE_MEMBERS = {"auths", "credsStore", "credHelpers"}
 _HINT = "mend it first: the agent ignores all of it"
 
 
@@ -69,7 +70,12 @@ def _parse(data: bytes, parse: Any) -> Pairs:
     except JSONTextError as error:
         raise TargetError(f"{_NAME} is {error}", _HINT) from None
     if not isinstance(document, Pairs):
-        raise TargetError(f"{_NAME} is no JSON object", _HINT)
+        raise TargetError(f"{_NAME} is not a JSON object", _HINT)
+    if {name for name, _ in document} & _LOGIN_FILE_MEMBERS:
+        raise TargetError(
+            "the target is a docker login file, not the agent's JSON file",
+            "the usual one is /etc/ecs/ecs.config.json",
+        )
     return document
 
 

@@ -60,11 +60,11 @@ def parse_document(data: bytes, name: str) -> Any:
             f"{name} is not UTF-8 text (byte {error.start})", "save it as UTF-8"
         ) from None
     if not text.strip():
-        raise SourceError(f"{name} is empty", "log in first: docker login REGISTRY")
+        raise SourceError(f"{name} is empty", "docker login writes a login file")
     try:
         return loads(text)
     except JSONTextError as error:
-        raise SourceError(f"{name} is {error}") from None
+        raise SourceError(f"{name} is {error}", _other_kind(text)) from None
 
 
 def select(document: Any, expression: str) -> Any:
@@ -103,7 +103,7 @@ def parse_docker_config(document: Any, name: str, selected: str = "") -> DockerC
 
     """
     if not isinstance(document, dict):
-        raise SourceError(f"{name} is not a docker login file: its JSON is no object")
+        raise SourceError(f"{name} is not a docker login file: it is not a JSON object")
     store, helpers = _creds_store(document, name), _cred_helpers(document, name)
     if selected:
         auths = select(document, selected)
@@ -117,7 +117,14 @@ def parse_docker_config(document: Any, name: str, selected: str = "") -> DockerC
         return DockerConfig({}, store, helpers)
     if _looks_like_dockercfg(document):
         return DockerConfig(auths=document)
-    raise SourceError(_not_a_login_file(document, name), "log in first: docker login REGISTRY")
+    if document.get("kind") == "Secret":
+        raise SourceError(
+            f"{name} is a Kubernetes Secret", "decode its .dockerconfigjson with base64 -d"
+        )
+    raise SourceError(
+        f"{name} holds no logins: no auths, credsStore or credHelpers, and it is no .dockercfg",
+        "log in first (docker login REGISTRY), or say with --select where they are",
+    )
 
 
 def decode_entry(key: AuthKey, entry: Mapping[str, Any]) -> tuple[Credential | None, str]:
@@ -164,7 +171,7 @@ def _decode_auth(key: AuthKey, auth: str) -> tuple[str, str, str]:
     username, colon, password = decoded.partition(":")
     if not colon:
         raise SourceError(f"{key.registry}: auth holds no colon (it is user:password)", again)
-    mended = "" if strict == auth else "its base64 was not as the agent reads it"
+    mended = "" if strict == auth else "its base64 was not as the agent reads it: mended"
     return username, password.strip("\x00"), mended
 
 
@@ -212,10 +219,14 @@ def _looks_like_dockercfg(document: Mapping[str, Any]) -> bool:
     )
 
 
-def _not_a_login_file(document: Mapping[str, Any], name: str) -> str:
-    if document.get("kind") == "Secret":
-        return f"{name} is a Kubernetes Secret: decode its .dockerconfigjson with base64 -d"
-    return f"{name} holds no logins: no auths, credsStore or credHelpers, and it is no .dockercfg"
+def _other_kind(text: str) -> str:
+    """Say what a text that is not JSON may be instead; empty if nobody knows."""
+    if re.search(r"^\s*(export\s+)?ECS_[A-Z_]+=", text, re.MULTILINE):
+        return "it looks like an ecs.config: the target goes after --to"
+    compact = "".join(text.split())
+    if _BASE64.fullmatch(compact) and compact.startswith(("ey", "ew")):  # '{"' or '{' and a blank
+        return "it looks like base64: decode it first with base64 -d"
+    return ""
 
 
 def _shown(key: str) -> str:

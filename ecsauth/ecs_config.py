@@ -19,7 +19,7 @@ from ecsauth.engine_auth import (
     MAX_ENV_FILE_LINE_BYTES,
     EngineAuth,
 )
-from ecsauth.errors import EncodeError
+from ecsauth.errors import EncodeError, TargetError
 from ecsauth.jsontext import go_trim, object_end
 
 _AUTH_KEYS = (AUTH_TYPE_KEY, AUTH_DATA_KEY)
@@ -80,9 +80,14 @@ def write_engine_auth(data: bytes, engine_auth: EngineAuth) -> bytes:
 
     Raises:
         EncodeError: the value is longer than a process's environment allows.
+        TargetError: the text is JSON, no env file.
 
     """
     check_size(engine_auth)
+    if data.lstrip().startswith(b"{") and object_end(data.decode("utf-8", "replace").lstrip()):
+        raise TargetError(
+            "the target is a JSON file, not an env file", "the usual one is /etc/ecs/ecs.config"
+        )
     lines = parse_lines(data)
     return_char = "\r" if _is_crlf(lines) else ""
     values = {AUTH_TYPE_KEY: engine_auth.auth_type, AUTH_DATA_KEY: engine_auth.auth_data}

@@ -44,7 +44,7 @@ class UsageError(EcsauthError):
 
 
 class SourceError(EcsauthError):
-    """A source gave no credentials, or one of its entries could not be used."""
+    """A source gave no credentials, or a registry in it did not."""
 
     exit_code = 3
 

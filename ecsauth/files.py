@@ -92,6 +92,11 @@ def locate(path: Path) -> Path:
     return path
 
 
+def previous_path(path: Path) -> Path:
+    """Return where the bytes before the last write of `path` are kept."""
+    return path.with_name(f"{path.name}.ecsauth-previous")
+
+
 def read_state(path: Path) -> FileState:
     """Read what a later `write_atomic` will replace.
 
@@ -106,13 +111,16 @@ def read_state(path: Path) -> FileState:
     except FileNotFoundError:
         return FileState(real, None)
     except OSError as error:
-        raise target_error(path, error) from error
+        raise target_error(path, error, "cannot be read") from error
     except EcsauthError as error:
         raise TargetError(error.message) from error
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, previous: FileState | None = None) -> None:
     """Replace the file at `path` (no symlink, see `locate`) by `data`, or leave it as it is.
+
+    With `previous`, its bytes are kept in a file beside it, written the same way as the last
+    step before the rename: a write that fails keeps the previous copy of the write before.
 
     Written beside, fsynced, renamed over the old file; then the directory is fsynced, so that
     the rename itself outlives a power loss. Owner, group and SELinux label are the old file's;
@@ -125,12 +133,14 @@ def write_atomic(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.ecsauth-new")
     try:
         _write_temporary(temporary, path, data)
+        if previous is not None and previous.data is not None:
+            write_atomic(locate(previous_path(path)), previous.data)
         temporary.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise target_error(path, error) from error
-    except BaseException:
+    except BaseException:  # Ctrl-C, or an error that names its path already
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
@@ -178,7 +188,7 @@ def locked(
         os.close(descriptor)
 
 
-def target_error(path: Path, error: OSError) -> TargetError:
+def target_error(path: Path, error: OSError, failed: str = "was not written") -> TargetError:
     """Say what a failed system call means for a target and what to do."""
     is_root = os.geteuid() == 0
     hints = {
@@ -192,7 +202,7 @@ def target_error(path: Path, error: OSError) -> TargetError:
         errno.ELOOP: "its symlinks lead in a circle or end at the lock file",
     }
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return TargetError(f"{path} was not written: {reason}", hints.get(error.errno or 0, ""))
+    return TargetError(f"{path} {failed}: {reason}", hints.get(error.errno or 0, ""))
 
 
 def _follow(path: Path, status: os.stat_result) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from ecsauth import agent_json, ecs_config
-from ecsauth.engine_auth import EngineAuth
+from ecsauth.engine_auth import AUTH_DATA_KEY, AUTH_TYPE_KEY, EngineAuth
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Layout:
         write: (text, settings) → the text with these settings, all else kept.
         meant: text → ECS_ENGINE_AUTH_DATA as its author meant it.
         warning: settings → what another reader of the same text would trip over, or empty.
+        names: what the text calls the two settings.
         has_type: False if the text has no place for ECS_ENGINE_AUTH_TYPE.
 
     """
@@ -27,6 +28,7 @@ class Layout:
     meant: Callable[[bytes], str]
     warning: Callable[[EngineAuth], str]
     has_type: bool = True
+    names: tuple[str, str] = (AUTH_TYPE_KEY, AUTH_DATA_KEY)
 
 
 def _no_warning(_: EngineAuth) -> str:
@@ -54,6 +56,7 @@ AGENT_JSON = Layout(
     write=agent_json.write_engine_auth,
     meant=lambda text: agent_json.read_engine_auth(text).auth_data,
     warning=_no_warning,
+    names=(agent_json.TYPE_NAME, agent_json.DATA_NAME),
 )
 """``ecs.config.json``, or the members for it."""
 

@@ -80,6 +80,7 @@ def make_plan(
     result = codec.encode(credentials, chosen)
     changes = _changes(present, wanted, merged)
     same = chosen == current.auth_type and not codec.difference(credentials, view)
+    same = same and not before.warnings
     warnings = [*before.warnings, *_advice(credentials, wanted, now)]
     return Plan(result, credentials, changes, changed=not same, warnings=tuple(warnings))
 

@@ -55,7 +55,7 @@ def read_present(current: EngineAuth, meant_data: str = "") -> Present:
     recovered = [item.registry for item in list(found.values())[read:]]
     if recovered:
         why = f" ({view.fault})" if view.fault else ""
-        warnings.append(f"the agent could not read{why} and will now: {', '.join(recovered)}")
+        warnings.append(f"unreadable for the agent until now{why}, mended: {', '.join(recovered)}")
     elif view.fault and not found:
         warnings.append(f"the present setting is of no use to the agent ({view.fault}): replaced")
     return Present(tuple(found.values()), tuple(warnings))
@@ -100,7 +100,10 @@ def _add(found: dict[str, Credential], warnings: list[str], text: str, item: Cre
     except RegistryNameError as error:
         warnings.append(f"{shown_key(text)}: its present entry is dropped: {error.message}")
         return
-    if key.session or any("\ufffd" in part for part in item.login):
+    if key.session:
+        warnings.append(f"{shown_key(text)} is docker login's own session entry: dropped")
+        return
+    if any("\ufffd" in part for part in item.login):
         return  # altered by the agent's reading; what was meant is recovered or named afterwards
     before = found.get(key.match)
     if before is not None and not _wins(key, before.auth_key):

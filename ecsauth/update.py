@@ -51,7 +51,7 @@ class Request:
 
     Attributes:
         auth_format: ``auto``, ``dockercfg`` or ``docker``.
-        replace: drop the registries that the sources do not name.
+        replace: drop the registries that the sources do not name; if a source failed, none is.
         dry_run: write nothing.
 
     """
@@ -120,7 +120,7 @@ def raw_settings(
     """
     selected = select(document, expression)
     if selected is None:
-        raise SourceError(f"--select {expression!r} finds nothing", "see the file with jq keys")
+        raise SourceError(f"nothing is at {expression!r} in the login file", "choose with --select")
     chosen = DOCKERCFG if auth_format == AUTO else auth_format
     settings = EngineAuth(chosen, dumps_jq(selected))
     view = decode(settings)
@@ -167,10 +167,12 @@ def _apply(fetched: Fetched, target: Target, request: Request, now: float) -> Ou
         fetched.credentials,
         meant_data=layout.meant(text),
         auth_format=request.auth_format,
-        replace=request.replace,
+        replace=request.replace and not fetched.problems,
         now=now,
     )
     warnings = [*plan.warnings, layout.warning(plan.engine_auth)]
+    if request.replace and fetched.problems:
+        warnings.append("nothing was dropped (--replace), because not every login could be had")
     notes = [*fetched.notes, *_ecr_notes(fetched.credentials, now)]
     if plan.changed:
         new_text = layout.write(text, plan.engine_auth)
@@ -204,8 +206,9 @@ def _verify(layout: Layout, text: bytes, plan: Plan) -> None:
 
 def _expired(item: Credential, now: float) -> SourceError:
     hours = (now - (item.expires_at or 0)) / 3600
+    age = f"{hours:,.0f} h" if hours < 48 else f"{hours / 24:,.0f} days"
     return SourceError(
-        f"{item.registry}: its ECR token expired {hours:,.0f} h ago",
+        f"{item.registry}: its ECR token expired {age} ago",
         "log in again: aws ecr get-login-password | docker login --username AWS --password-stdin"
         f" {item.registry}",
     )

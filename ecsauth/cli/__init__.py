@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import NoReturn
 import click
 
 from ecsauth.cli.commands import cli
-from ecsauth.cli.console import say, say_error
+from ecsauth.cli.console import say, say_error, settle_stdout
 from ecsauth.errors import EcsauthError, UsageError
 
 _INTERRUPTED = 130
@@ -25,7 +24,15 @@ def main() -> NoReturn:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code. The only place that catches everything."""
+    """Run one command and return its exit code."""
+    try:
+        return _run(arguments)
+    finally:
+        settle_stdout()
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Run one command. The only place that catches everything."""
     try:
         code = cli.main(list(arguments), prog_name="ecsauth", standalone_mode=False)
     except EcsauthError as error:
@@ -38,7 +45,6 @@ def run(arguments: Sequence[str]) -> int:
         say("error", "interrupted; every file is whole, and as it was unless said otherwise")
         return _INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing more to flush at exit
         return _BROKEN_PIPE
     except Exception as error:
         say("error", f"unexpected: {_where(error)}; this is a fault of ecsauth: report it")

@@ -29,7 +29,8 @@ _OUTPUTS = {"env": ENV_FILE, "data": DATA, "agent-json": AGENT_JSON}
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, also when there was nothing to do; 1 unexpected; 2 usage;"
-    " 3 a source gave no credentials (the others were still written); 4 the target was not"
+    " 3 a source, or a registry in it, gave no credentials (the others were still written);"
+    " 4 the target was not"
     " written and is as it was.",
 )
 @click.version_option(__version__, "-V", "--version", message="ecsauth %(version)s")
@@ -41,7 +42,7 @@ def cli(context: click.Context) -> int:
     return UsageError.exit_code
 
 
-@cli.command()
+@cli.command(short_help="Print the two settings that SOURCE comes to.")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, envvar="ECSAUTH_SOURCES")
 @options.auth_format
 @options.option(
@@ -76,6 +77,8 @@ def convert(
     sources with a login for the same registry, the later counts.
     """
     context = _context(helper_timeout, select)
+    if sources.count("-") > 1:
+        raise UsageError("- (standard input) is given twice")
     parsed = [parse_source(text, context) for text in sources]
     if raw:
         if len(parsed) > 1:
@@ -91,15 +94,16 @@ def convert(
     return _report(outcome, quiet)
 
 
-@cli.command()
+@cli.command(short_help="Bring a docker login file's logins into ecs.config, once.")
 @click.argument("login_file", metavar="[LOGIN_FILE]", required=False)
 @options.option(
     "--to",
-    "target",
+    "targets",
     metavar="TARGET",
     envvar="ECSAUTH_TARGETS",
-    default=DEFAULT_TARGET,
-    show_default=True,
+    multiple=True,
+    default=[DEFAULT_TARGET],
+    show_default=DEFAULT_TARGET,
     help="A path (one that ends in .json is the agent's JSON file), or - for standard output.",
 )
 @options.auth_format
@@ -115,7 +119,7 @@ def convert(
 @options.quiet
 def migrate(
     login_file: str | None,
-    target: str,
+    targets: tuple[str, ...],
     auth_format: str,
     select: str,
     replace: bool,
@@ -130,26 +134,29 @@ def migrate(
     ~/.docker/config.json, else ~/.dockercfg. Registries that are in TARGET already and not in
     the login file stay there.
     """
-    name, account, notes = login_file, None, []
+    if len(targets) != 1:
+        raise UsageError(f"migrate writes one target, and {len(targets)} are given")
+    name, account = login_file, None
     if name is None:
         found = find_login_file(os.environ, _account)
-        name, account, notes = f"docker-config:{found.path}", found.owner, [found.note]
+        name, account = f"docker-config:{found.path}", found.owner
+        _say_all("note", [] if quiet else [found.note])
     source = parse_source(name, _context(helper_timeout, select, account))
-    destination = parse_target(target, lock_timeout, result_stream())
-    _say_all("note", [] if quiet else notes)
+    destination = parse_target(targets[0], lock_timeout, result_stream())
     request = Request(auth_format, replace, dry_run)
     outcome = update([source], destination, request, now=time.time())
     if outcome.plan is None:
         return _report(outcome, quiet)
     lines = summary_lines(outcome, outcome.plan, destination.name)
     if dry_run:
-        lines = [*diff_lines(outcome, outcome.plan, destination.name), *lines]
+        names = destination.layout.names
+        lines = [*diff_lines(outcome, outcome.plan, destination.name, names), *lines]
     is_file = isinstance(destination, LocalFile)
     print_lines(lines, sys.stdout if is_file or dry_run else sys.stderr)
     code = _report(outcome, quiet)
     if isinstance(destination, LocalFile):
-        _say_all("warning", () if dry_run else destination.warnings())
-        if outcome.written:
+        _say_all("warning", destination.warnings())
+        if outcome.written and not quiet:
             say("next", restart_advice())
     return code
 

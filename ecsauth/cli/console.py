@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import unicodedata
 from collections.abc import Iterable
@@ -25,7 +26,8 @@ def printable(text: str) -> str:
 def say(kind: str, text: str) -> None:
     """Print one line to stderr; `kind` is ``error``, ``warning``, ``note`` or ``next``."""
     if sys.stderr is not None:
-        _write_line(sys.stderr, f"ecsauth: {kind}: {text}")
+        with contextlib.suppress(OSError):
+            _write_line(sys.stderr, f"ecsauth: {kind}: {text}")
 
 
 def say_error(error: EcsauthError) -> None:
@@ -45,18 +47,32 @@ def result_stream() -> BinaryIO:
     return sys.stdout.buffer
 
 
-def print_lines(lines: Iterable[str], stream: TextIO) -> None:
-    """Print the lines of a result for people."""
-    for line in lines:
-        _write_line(stream, line)
+def print_lines(lines: Iterable[str], stream: TextIO | None) -> None:
+    """Print the lines of a summary; that it cannot be printed is said, and is no failure."""
+    if stream is None:
+        return
+    try:
+        for line in lines:
+            _write_line(stream, line)
+    except OSError as error:
+        if stream is not sys.stderr:
+            say("warning", f"the summary could not be printed: {error.strerror}")
+
+
+def settle_stdout() -> None:
+    """Keep Python from trying again, at exit, to write what could not be written."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _write_line(stream: TextIO, line: str) -> None:
     data = f"{printable(line)}\n".encode(stream.encoding or "utf-8", "backslashreplace")
     stream.flush()
-    with contextlib.suppress(BrokenPipeError):
-        stream.buffer.write(data)
-        stream.buffer.flush()
+    stream.buffer.write(data)
+    stream.buffer.flush()
 
 
 def _escaped(char: str) -> str:

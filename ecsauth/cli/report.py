@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ecsauth.engine_auth import AUTH_DATA_KEY, AUTH_TYPE_KEY, EngineAuth, redact
+from ecsauth.engine_auth import EngineAuth, redact
 from ecsauth.plan import Plan
 from ecsauth.update import Outcome
 
 _SIGNS = {"added": "+", "updated": "~", "unchanged": "=", "kept": "=", "removed": "-"}
-_WORDS = {"kept": "kept as it was", "unchanged": "as it was"}
+_WORDS = {"kept": "kept (not in the login file)"}
 
 
 def summary_lines(outcome: Outcome, plan: Plan, target: str) -> list[str]:
@@ -29,20 +29,21 @@ def summary_lines(outcome: Outcome, plan: Plan, target: str) -> list[str]:
     return [head, *rows]
 
 
-def diff_lines(outcome: Outcome, plan: Plan, target: str) -> list[str]:
+def diff_lines(outcome: Outcome, plan: Plan, target: str, names: tuple[str, str]) -> list[str]:
     """Return a diff of the two settings, secrets hidden; empty if nothing would change."""
     if not plan.changed:
         return []
     before, after = outcome.current, plan.engine_auth
-    hidden_before, hidden_after = _settings(redact(before)), _settings(redact(after))
     lines = [f"--- {target}", f"+++ {target} (dry run, secrets hidden)"]
-    for name, old in _settings(before).items():
-        new = _settings(after)[name]
+    rows = zip(
+        names, _values(before), _values(redact(before)), _values(after), _values(redact(after))
+    )
+    for name, old, old_shown, new, new_shown in rows:
         if old == new:
-            lines.append(f" {name}={hidden_after[name]}")
+            lines.append(f" {name}={new_shown}")
             continue
-        lines += [f"-{name}={hidden_before[name]}"] if old else []
-        lines += [f"+{name}={hidden_after[name]}"]
+        lines += [f"-{name}={old_shown}"] if old else []
+        lines += [f"+{name}={new_shown}"]
     return lines
 
 
@@ -53,11 +54,11 @@ def restart_advice() -> str:
         return f"{reason}: sudo systemctl restart ecs (with --no-block in EC2 user data)"
     if shutil.which("initctl"):
         return f"{reason}: sudo stop ecs && sudo start ecs"
-    return f"{reason}: restart its service (docker restart does not read the file again)"
+    return f"{reason}: sudo systemctl restart ecs (docker restart does not read it again)"
 
 
-def _settings(engine_auth: EngineAuth) -> dict[str, str]:
-    return {AUTH_TYPE_KEY: engine_auth.auth_type, AUTH_DATA_KEY: engine_auth.auth_data}
+def _values(engine_auth: EngineAuth) -> tuple[str, str]:
+    return engine_auth.auth_type, engine_auth.auth_data
 
 
 def _user(username: str) -> str:

@@ -54,7 +54,7 @@ class LoginFile:
     Attributes:
         path: the file.
         owner: the user whose it is, if it is another's than the one we run as.
-        note: what to say about the choice; empty if there is nothing to say.
+        note: which one it is and why.
 
     """
 
@@ -107,7 +107,8 @@ def find_login_file(
     """
     directory = environment.get("DOCKER_CONFIG", "")
     if directory:
-        return LoginFile(Path(directory) / "config.json", note="$DOCKER_CONFIG names it")
+        path = Path(directory) / "config.json"
+        return LoginFile(path, note=f"the login file is {path} ($DOCKER_CONFIG)")
     home = environment.get("HOME", "")
     caller_name = environment.get("SUDO_USER", "")
     caller = account_of(caller_name) if caller_name else None
@@ -117,10 +118,9 @@ def find_login_file(
     his = next((path for path in theirs if path.exists()), None)
     if mine is not None:
         unused = f"; {caller_name} has {his}, name it to use that" if his else ""
-        note = f"under sudo the login file is {mine}{unused}" if caller_name else ""
-        return LoginFile(mine, note=note)
+        return LoginFile(mine, note=f"the login file is {mine}{unused}")
     if his is not None:
-        return LoginFile(his, caller, f"under sudo the login file is {his}, {caller_name}'s")
+        return LoginFile(his, caller, f"the login file is {his}, of {caller_name}, who called sudo")
     looked = ", ".join(str(path) for path in [*own, *theirs]) or "no HOME is set"
     raise SourceError(f"no docker login file: {looked}", "log in first (docker login), or name one")
 
@@ -143,9 +143,11 @@ def _read_path(path: Path) -> bytes:
                 return _read_stream(stream, str(path))
         return read_regular(path)
     except FileNotFoundError:
-        raise SourceError(
-            f"{path}: no such file", "docker login writes ~/.docker/config.json"
-        ) from None
+        unexpanded = str(path).startswith("~")
+        hint = "quotes keep the shell from replacing ~" if unexpanded else "name a login file"
+        raise SourceError(f"{path}: no such file", hint) from None
+    except NotADirectoryError:
+        raise SourceError(f"{path}: a part of the path is not a directory") from None
     except PermissionError as error:
         raise SourceError(
             f"{path} cannot be read: permission denied", "run it with sudo"

@@ -9,7 +9,7 @@ from typing import Any, Callable, Protocol
 from ecsauth.credential import TOKEN_USERNAME, Credential, Fetched, check_login, with_known_expiry
 from ecsauth.docker_config import DockerConfig, decode_entry, parse_docker_config, parse_document
 from ecsauth.errors import SourceError
-from ecsauth.registry import AuthKey, parse_auth_key
+from ecsauth.registry import AuthKey, parse_auth_key, parse_ecr_host
 
 
 class Store(Protocol):
@@ -94,7 +94,7 @@ class DockerConfigSource:
             except SourceError as error:
                 found.problem(error)
         if not found.credentials and not found.problems:
-            raise SourceError(f"{self.name} holds no logins", "log in first: docker login REGISTRY")
+            raise _no_logins(self.name, config)
         return Fetched(
             tuple(found.credentials.values()), tuple(found.problems.values()), tuple(found.notes)
         )
@@ -186,7 +186,22 @@ def _match(text: str) -> str:
         return text
 
 
+def _no_logins(name: str, config: DockerConfig) -> SourceError:
+    if config.creds_store:
+        return SourceError(
+            f"{name} names no registries, and docker-credential-{config.creds_store} lists none",
+            "name them under credHelpers, or log in: docker login REGISTRY",
+        )
+    return SourceError(f"{name} holds no logins", "log in first: docker login REGISTRY")
+
+
 def _nothing_for(key: AuthKey, login: _Login) -> SourceError:
+    if login.helper and parse_ecr_host(key.registry):
+        return SourceError(
+            f"{key.registry}: docker-credential-{login.helper} gave no login for it",
+            "it lacks AWS credentials or a permission, see ~/.ecr/log; the agent itself needs no"
+            " login here where the instance role reaches this registry",
+        )
     if login.helper:
         return SourceError(
             f"{key.registry}: docker-credential-{login.helper} has no login for it",

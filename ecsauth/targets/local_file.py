@@ -14,13 +14,12 @@ from ecsauth.files import (
     FileState,
     locate,
     locked,
+    previous_path,
     read_regular,
     read_state,
     write_atomic,
 )
 from ecsauth.layout import AGENT_JSON, Layout
-
-PREVIOUS_SUFFIX = ".ecsauth-previous"
 
 
 class LocalFile:
@@ -47,12 +46,10 @@ class LocalFile:
     def write(self, text: bytes) -> tuple[str, ...]:
         """Replace the file, the bytes that were read last kept beside it."""
         state = self._state or read_state(self.path)
+        write_atomic(state.path, text, previous=state)
         notes = []
         if state.data is not None:
-            previous = state.path.with_name(state.path.name + PREVIOUS_SUFFIX)
-            write_atomic(locate(previous), state.data)
-            notes.append(f"the content before is in {previous}")
-        write_atomic(state.path, text)
+            notes.append(f"the content before is in {previous_path(state.path)}")
         narrowed = state.mode & PRIVATE
         if state.mode != narrowed:
             notes.append(

@@ -32,5 +32,5 @@ def test_samples_try_sets_everything_up_and_prints_what_readme_shows(tmp_path: P
     shown = re.search(r"\$ samples/try\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert shown
     assert done.returncode == 0, done.stdout
-    lines = [line for line in done.stdout.splitlines() if not line.startswith("WARNING")]
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("WARNING: ")]
     assert lines == shown[1].splitlines()

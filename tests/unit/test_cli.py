@@ -256,7 +256,7 @@ def test_migrate_finds_the_login_file(
     monkeypatch.setenv("DOCKER_CONFIG", str(login_file({"own.io": {"auth": b64("u:p")}}).parent))
     result = ecsauth("migrate", "--to", target, "--replace")
     assert list(logins(target)) == ["own.io"]
-    assert "$DOCKER_CONFIG" in result.err
+    assert "($DOCKER_CONFIG)" in result.err
 
 
 def _under_sudo(tmp_path: Path, own: bool, callers: bool) -> tuple[dict[str, str], Account]:
@@ -273,7 +273,7 @@ def _under_sudo(tmp_path: Path, own: bool, callers: bool) -> tuple[dict[str, str
     [
         (True, False, "root", "login file is"),
         (True, True, "root", "ann has"),
-        (False, True, "ann", "ann's"),
+        (False, True, "ann", "of ann, who called sudo"),
     ],
 )
 def test_under_sudo_it_says_whose_login_file_it_took(
@@ -286,10 +286,11 @@ def test_under_sudo_it_says_whose_login_file_it_took(
     assert found.owner == (ann if taken == "ann" else None)
 
 
-def test_without_sudo_there_is_nothing_to_say(tmp_path: Path) -> None:
+def test_without_sudo_the_file_is_named_and_nobody_else(tmp_path: Path) -> None:
     environment, _ = _under_sudo(tmp_path, own=True, callers=True)
     del environment["SUDO_USER"]
-    assert find_login_file(environment, lambda _: None).note == ""
+    note = find_login_file(environment, lambda _: None).note
+    assert note == f"the login file is {tmp_path}/root/.docker/config.json"
 
 
 def test_account_of_the_system() -> None:
@@ -338,6 +339,8 @@ def test_options_have_variables(
         ["migrate", "a", "b"],
         ["migrate", "f", "--to", "s3://bucket/key"],
         ["migrate", "f", "--to", ""],
+        ["migrate", "f", "--to", "a", "--to", "b"],
+        ["convert", "-", "-"],
         ["migrate", "f", "--lock-timeout=-1"],
         ["migrate", "f", "--helper-timeout=soon"],
     ],
@@ -377,6 +380,75 @@ def test_full_disk_of_stdout_is_an_error(login_file: LoginFile) -> None:
     assert done.stderr == (
         "ecsauth: error: standard output was not written: No space left on device\n"
     )
+
+
+def test_summary_that_cannot_be_printed_is_said_and_the_target_is_written(
+    login_file: LoginFile, tmp_path: Path
+) -> None:
+    target = tmp_path / "ecs.config"
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ecsauth", "migrate", str(login_file(AUTHS)), "--to", target],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0
+    assert target.read_text() == ENV
+    assert "the summary could not be printed: No space left on device" in done.stderr
+    assert "Exception" not in done.stderr
+
+
+def test_replace_drops_nothing_when_a_login_could_not_be_had(
+    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+) -> None:
+    target = tmp_path / "ecs.config"
+    ecsauth("migrate", login_file(AUTHS), "--to", target)
+    mixed = login_file({"quay.io": {}, "a.io": {"auth": b64("a:1")}}, "mixed.json")
+    result = ecsauth("migrate", mixed, "--to", target, "--replace")
+    assert result.code == 3
+    assert set(logins(target)) == {"index.docker.io/v1/", "quay.io", "a.io"}
+    assert "nothing was dropped" in result.err
+
+
+@pytest.mark.parametrize("name", ["config.json", "dockercfg"])
+def test_login_file_as_target_is_refused(ecsauth: Run, login_file: LoginFile, name: str) -> None:
+    path = login_file(AUTHS, name)
+    before = path.read_bytes()
+    result = ecsauth("migrate", path, "--to", path)
+    assert result.code == 4
+    assert path.read_bytes() == before
+    assert "the target is a" in result.err
+
+
+def test_previous_copy_survives_a_write_that_fails(
+    ecsauth: Run, login_file: LoginFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "ecs.config"
+    target.write_text("first\n")
+    ecsauth("migrate", login_file(AUTHS), "--to", target)
+    previous = tmp_path / "ecs.config.ecsauth-previous"
+    assert previous.read_text() == "first\n"
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    other = login_file({"a.io": {"auth": b64("a:1")}}, "other.json")
+    assert ecsauth("migrate", other, "--to", target).code == 4
+    assert previous.read_text() == "first\n"
+
+
+def test_swapped_source_and_target_are_recognised(
+    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+) -> None:
+    target = tmp_path / "ecs.config"
+    target.write_text(ENV)
+    assert "the target goes after --to" in ecsauth("migrate", target, "--to", target).err
+    encoded = tmp_path / "secret"
+    encoded.write_text(b64(login_file(AUTHS).read_text()))
+    assert "base64 -d" in ecsauth("convert", encoded).err
 
 
 def test_reader_that_goes_away_is_no_traceback(login_file: LoginFile) -> None:

@@ -50,7 +50,7 @@ def test_present_logins_are_those_that_the_author_meant(name: str, meant: dict[s
 def test_recovery_is_said(name: str) -> None:
     data = _VECTORS[name].encode()
     present = read_present(read_engine_auth(data), full_value(data))
-    assert any("could not read" in line and "docker.io" in line for line in present.warnings)
+    assert any("until now" in line and "docker.io" in line for line in present.warnings)
 
 
 def test_good_settings_come_without_a_word() -> None:
