@@ -118,6 +118,13 @@ def full_value(data: bytes) -> str:
     return "" if last is None else _joined(lines, last)[0]
 
 
+def spread_lines(data: bytes) -> set[int]:
+    """Return the numbers (from 1) of lines over which a value of ECS_ENGINE_AUTH_DATA goes on."""
+    lines = parse_lines(data)
+    places = [index for index, line in enumerate(lines) if line.name == AUTH_DATA_KEY]
+    return {number + 1 for index in places for number in _joined(lines, index)[1]}
+
+
 def check_size(engine_auth: EngineAuth) -> None:
     """Refuse a value that cannot be in a process's environment.
 

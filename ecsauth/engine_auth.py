@@ -69,6 +69,10 @@ class EngineAuth:
         return bool(self.auth_type or self.auth_data)
 
 
+UNSET = EngineAuth("", "")
+"""Neither setting has a value."""
+
+
 @dataclass(frozen=True)
 class AgentView:
     """What the agent makes of the two settings.

@@ -60,7 +60,7 @@ def explain(view: AgentView, image: str) -> Explanation:
     return Explanation(
         image=image,
         registry=registry,
-        key=credential and shown_key(credential.auth_key.text),
+        key=shown_key(credential.auth_key.text) if credential else None,
         username=credential.username if credential else "",
         auth=auth_kind(credential) if credential else None,
         ambiguous=found.ambiguous,

@@ -49,10 +49,10 @@ def read_present(current: EngineAuth, meant_data: str = "") -> Present:
             _add(found, warnings, item.auth_key.text, item)
     if not current.auth_data:
         return Present()
-    read = len(found)
+    as_read = dict(found)
     for text, entry in _meant_entries(meant_data or current.auth_data).items():
         _recover(found, warnings, text, entry)
-    recovered = [item.registry for item in list(found.values())[read:]]
+    recovered = [item.registry for key, item in found.items() if as_read.get(key) is not item]
     if recovered:
         why = f" ({view.fault})" if view.fault else ""
         warnings.append(f"unreadable for the agent until now{why}, mended: {', '.join(recovered)}")
@@ -82,7 +82,8 @@ def _recover(
 ) -> None:
     try:
         key = parse_auth_key(text)
-        if key.match in found or key.session:
+        has_lost_token = bool(entry.get("identitytoken")) and key.match in found
+        if key.session or (key.match in found and not has_lost_token):
             return
         credential, _ = decode_entry(key, entry)
     except SourceError as error:
@@ -90,7 +91,8 @@ def _recover(
         return
     if credential is None:
         warnings.append(f"{shown_key(text)}: its present entry holds no login: dropped")
-    else:
+    elif key.match not in found or not found[key.match].identity_token:
+        found.pop(key.match, None)  # it comes back at the end, among what was recovered
         found[key.match] = with_known_expiry(credential)
 
 

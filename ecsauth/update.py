@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ecsauth.credential import Credential, Fetched
 from ecsauth.docker_config import select
-from ecsauth.engine_auth import AUTO, DOCKERCFG, EngineAuth, decode, difference, shown_key
+from ecsauth.engine_auth import AUTO, DOCKERCFG, UNSET, EngineAuth, decode, difference, shown_key
 from ecsauth.errors import EcsauthError, SourceError
 from ecsauth.jsontext import dumps_jq
 from ecsauth.layout import Layout
@@ -77,7 +77,7 @@ class Outcome:
 
     plan: Plan | None = None
     written: bool = False
-    current: EngineAuth = field(default=EngineAuth("", ""))
+    current: EngineAuth = UNSET
     problems: tuple[SourceError, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

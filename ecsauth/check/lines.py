@@ -1,6 +1,6 @@
 """The lines of ``ecs.config``, with the eyes of its three readers.
 
-Sources: ecs-init's ``getEnvVars``, docker's ``pkg/opts`` file reader (``run --env-file``), systemd's
+Sources: ecs-init's ``getEnvVars``, docker's reader of ``run --env-file``, systemd's
 ``src/basic/env-file.c`` (``EnvironmentFile=``).
 """
 
@@ -29,6 +29,7 @@ def check_lines(lines: list[Line]) -> Iterator[Finding]:
     for number, line in enumerate(lines, 1):
         yield from _check_line(number, line)
     yield from _duplicates(lines)
+    yield from _carriage_returns(lines)
 
 
 def intended(line: Line) -> tuple[str, str] | None:
@@ -81,7 +82,7 @@ def _bytes_of(number: int, line: Line) -> Iterator[Finding]:
         yield warning(
             "line-too-long",
             f"the line is {size:,} bytes",
-            f"docker run --env-file refuses lines over {MAX_ENV_FILE_LINE_BYTES:,}; ecs-init reads it",
+            f"docker run --env-file refuses lines over {MAX_ENV_FILE_LINE_BYTES:,}",
             "with an agent started by hand, use ecs.config.json",
             number,
         )
@@ -126,7 +127,7 @@ def _comment(number: int, bare: str) -> Iterator[Finding]:
             yield warning(
                 "comment",
                 f"{key} in a comment",
-                "ecs-init knows no comments: it sets a variable of that odd name, old secret and all",
+                "ecs-init knows no comments: it sets a variable of that name, old secret and all",
                 "remove the line",
                 number,
             )
@@ -154,7 +155,7 @@ def _name_of(number: int, name: str) -> Iterator[Finding]:
         yield warning(
             "odd-name",
             "what stands before '=' is not the name of a variable",
-            "ecs-init sets a variable that nothing reads; docker run --env-file may refuse the file",
+            "ecs-init sets a variable that nothing reads; docker may refuse the file",
             "write NAME=VALUE",
             number,
         )
@@ -176,6 +177,18 @@ def _value_of(number: int, name: str, value: str) -> Iterator[Finding]:
             "no reader takes the rest for a comment: it is in the value",
             "put comments on lines of their own, without '='",
             number,
+        )
+
+
+def _carriage_returns(lines: list[Line]) -> Iterator[Finding]:
+    numbers = [number for number, line in enumerate(lines, 1) if line.text.endswith("\r")]
+    if numbers:
+        yield warning(
+            "crlf",
+            f"{len(numbers)} lines end in CR LF",
+            "ecs-init and docker cope; a shell that sources the file does not",
+            "save it with Unix line ends",
+            numbers[0],
         )
 
 

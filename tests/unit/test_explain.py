@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ecsauth import ecs_config
-from ecsauth.engine_auth import EngineAuth, decode
+from ecsauth.engine_auth import AgentView, EngineAuth, decode
 from ecsauth.explain import explain
 from tests.conftest import DATA, b64
 
@@ -16,7 +16,7 @@ _VIEW = json.loads((DATA / "agent-view.json").read_text())
 ECR = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
 
 
-def view_of(auth_type: str = "dockercfg", **entries: Any) -> Any:
+def view_of(entries: dict[str, Any], auth_type: str = "dockercfg") -> AgentView:
     return decode(EngineAuth(auth_type, json.dumps(entries)))
 
 
@@ -31,8 +31,11 @@ def test_explanation_agrees_with_the_agent(vector: dict[str, Any]) -> None:
         found = explain(view, image)
         agent = vector["auth"].get(image, {})
         assert found.username == agent.get("username", "")
-        kinds = {"password": "password", "identitytoken": "identity_token",
-                 "registrytoken": "registry_token"}  # fmt: skip
+        kinds = {
+            "password": "password",
+            "identitytoken": "identity_token",
+            "registrytoken": "registry_token",
+        }
         expected = {kinds[name] for name in agent if name in kinds}
         if agent.get("username") and not expected:
             expected = {"password"}
@@ -60,36 +63,40 @@ def test_explanation_agrees_with_the_agent(vector: dict[str, Any]) -> None:
     ],
 )
 def test_reasons(keys: list[str], image: str, key: str | None, words: str) -> None:
-    found = explain(view_of(**logins(*keys)), image)
+    found = explain(view_of(logins(*keys)), image)
     assert found.key == key
     assert words in found.reason
 
 
 def test_random_choice_is_said() -> None:
-    found = explain(view_of(**logins("q.io/aa=u", "q.io/bbb=v")), "q.io/c")
+    found = explain(view_of(logins("q.io/aa=u", "q.io/bbb=v")), "q.io/c")
     assert found.ambiguous
     for words in "random", "q.io/aa, q.io/bbb", "a key for q.io itself":
         assert words in found.reason
-    assert not explain(view_of(**logins("q.io/aa=u", "q.io=v")), "q.io/c").ambiguous
+    assert not explain(view_of(logins("q.io/aa=u", "q.io=v")), "q.io/c").ambiguous
 
 
 def test_skipped_entry_and_fault_are_the_reason() -> None:
-    assert "not base64" in explain(view_of(**{"q.io": {"auth": "!"}}), "q.io/a").reason
-    fault = explain(view_of("Docker", **logins("q.io=u")), "q.io/a")
+    assert "not base64" in explain(view_of({"q.io": {"auth": "!"}}), "q.io/a").reason
+    fault = explain(view_of(logins("q.io=u"), "Docker"), "q.io/a")
     assert "no login at all" in fault.reason
     assert (fault.key, fault.auth) == (None, None)
 
 
 def test_kind_of_login() -> None:
-    entries = {"a.io": {"username": "u", "password": "p"}, "b.io": {"identitytoken": "t"},
-               "c.io": {"registrytoken": "t"}, "d.io": {"email": "e"}}  # fmt: skip
-    view = view_of("docker", **entries)
+    entries = {
+        "a.io": {"username": "u", "password": "p"},
+        "b.io": {"identitytoken": "t"},
+        "c.io": {"registrytoken": "t"},
+        "d.io": {"email": "e"},
+    }
+    view = view_of(entries, "docker")
     kinds = [explain(view, f"{host}/x").auth for host in entries]
     assert kinds == ["password", "identity_token", "registry_token", None]
 
 
 def test_expiry_of_an_ecr_token_is_told_and_its_password_never() -> None:
     password = b64(json.dumps({"expiration": 1_900_000_000}))
-    found = explain(view_of(**{ECR: {"auth": b64(f"AWS:{password}")}}), f"{ECR}/x")
+    found = explain(view_of({ECR: {"auth": b64(f"AWS:{password}")}}), f"{ECR}/x")
     assert found.expires_at == 1_900_000_000
     assert password not in repr(found)

@@ -1,0 +1,203 @@
+"""What is wrong with a target, as each of its readers sees it, and the mending of what is safe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ecsauth import agent_json, ecs_config
+from ecsauth.check.finding import ERROR, WARNING, Finding, error, warning
+from ecsauth.check.lines import BOM, check_lines, intended
+from ecsauth.check.settings import check_settings
+from ecsauth.credential import Credential
+from ecsauth.ecs_config import Line
+from ecsauth.engine_auth import (
+    AUTH_DATA_KEY,
+    AUTH_TYPE_KEY,
+    DOCKER,
+    DOCKERCFG,
+    UNSET,
+    EngineAuth,
+    choose_format,
+    encode,
+)
+from ecsauth.errors import TargetError
+from ecsauth.jsontext import go_trim
+from ecsauth.recover import read_present
+
+__all__ = [
+    "ERROR",
+    "WARNING",
+    "Finding",
+    "Surroundings",
+    "check_agent_json",
+    "check_env_file",
+    "mend",
+    "mend_agent_json",
+]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What else bears on a target.
+
+    Attributes:
+        mode: the file's permission bits; None if it is no file.
+        is_root_s: whether root owns it; None if it is no file.
+        instance_settings: those in ``/var/lib/ecs/ecs.config``, which ecs-init reads first.
+        env_file_settings: those in ``ecs.config``, for a check of the JSON file.
+        json_settings: those in ``ecs.config.json``, for a check of ``ecs.config``.
+
+    """
+
+    mode: int | None = None
+    is_root_s: bool | None = None
+    instance_settings: EngineAuth = UNSET
+    env_file_settings: EngineAuth = UNSET
+    json_settings: EngineAuth = UNSET
+
+
+_ALONE = Surroundings()
+
+
+def check_env_file(data: bytes, now: float, around: Surroundings = _ALONE) -> tuple[Finding, ...]:
+    """Check the text of ``ecs.config``; findings in the order of the lines.
+
+    Args:
+        data: its bytes.
+        now: Unix seconds.
+        around: what else bears on it.
+
+    """
+    lines = ecs_config.parse_lines(data)
+    numbers = {line.name: number for number, line in enumerate(lines, 1) if line.name}
+    spread = ecs_config.spread_lines(data)
+    shown = [Line("") if number in spread else line for number, line in enumerate(lines, 1)]
+    settings = ecs_config.read_engine_auth(data)
+    found = [
+        *check_lines(shown),
+        *check_settings(
+            settings,
+            ecs_config.full_value(data),
+            numbers.get(AUTH_TYPE_KEY, 0),
+            numbers.get(AUTH_DATA_KEY, 0),
+            now,
+        ),
+        *_around_env_file(settings, around),
+        *_access(settings, around),
+    ]
+    return tuple(sorted(found, key=lambda item: item.line or len(lines) + 1))
+
+
+def check_agent_json(data: bytes, now: float, around: Surroundings = _ALONE) -> tuple[Finding, ...]:
+    """Check the text of the agent's JSON file; as `check_env_file`."""
+    try:
+        settings = agent_json.read_engine_auth(data)
+    except TargetError as fault:
+        what = str(fault.message)
+        return (error("json", what, "the agent ignores all of it", fault.hint),)
+    found = [*check_settings(settings, settings.auth_data, 0, 0, now), *_access(settings, around)]
+    if settings.is_set and around.env_file_settings.is_set:
+        found.append(
+            error(
+                "overruled",
+                "ecs.config has these settings too",
+                "the environment comes first: those in the JSON file are not used",
+                "remove them from one of the two files",
+            )
+        )
+    return tuple(found)
+
+
+def mend(data: bytes) -> bytes:
+    """Mend what is safe to mend in ``ecs.config``; the same bytes if there is nothing.
+
+    Lines that mean our settings but do not set them are put right, a byte order mark goes, and
+    the logins that the author meant are written as the agent reads them. Other lines stay.
+    """
+    plain = _without_bom(data)
+    lines = ecs_config.parse_lines(plain)
+    put_right = [_put_right(line) for line in lines]
+    text = "".join(line.text + line.end for line in put_right).encode("utf-8", "surrogateescape")
+    settings = _meant(ecs_config.read_engine_auth(text), ecs_config.full_value(text))
+    return text if settings is None else ecs_config.write_engine_auth(text, settings)
+
+
+def mend_agent_json(data: bytes) -> bytes:
+    """Mend the settings in the agent's JSON file; as `mend`.
+
+    Raises:
+        TargetError: the text is not the agent's JSON.
+
+    """
+    current = agent_json.read_engine_auth(data)
+    settings = _meant(current, current.auth_data)
+    return data if settings is None else agent_json.write_engine_auth(data, settings)
+
+
+def _meant(current: EngineAuth, meant_data: str) -> EngineAuth | None:
+    """Return the settings as meant; None if there is nothing to write."""
+    present = read_present(current, meant_data).credentials
+    if not present:
+        return None
+    named = go_trim(current.auth_type).strip("'\"").lower()
+    is_docker = named == DOCKER or (named != DOCKERCFG and _in_docker_form(present))
+    return encode(present, choose_format(present, DOCKER if is_docker else DOCKERCFG))
+
+
+def _in_docker_form(present: Sequence[Credential]) -> bool:
+    return any(item.needs_docker_format for item in present)
+
+
+def _put_right(line: Line) -> Line:
+    meant = intended(line)
+    if meant is None:
+        return line
+    end = "\r" if line.text.endswith("\r") else ""
+    return replace(line, text=f"{meant[0]}={meant[1]}{end}")
+
+
+def _without_bom(data: bytes) -> bytes:
+    mark = BOM.encode()
+    return data[len(mark) :] if data.startswith(mark) else data
+
+
+def _around_env_file(settings: EngineAuth, around: Surroundings) -> Iterator[Finding]:
+    if around.instance_settings.is_set:
+        yield warning(
+            "elsewhere",
+            "/var/lib/ecs/ecs.config has these settings too",
+            "ecs-init reads it first, and /etc/ecs/ecs.config overrules it"
+            if settings.is_set
+            else "ecs-init takes them from there",
+            "keep them in one file",
+        )
+    if settings.is_set and around.json_settings.is_set:
+        yield warning(
+            "elsewhere",
+            "ecs.config.json has these settings too",
+            "the environment comes first: those in the JSON file are not used",
+            "keep them in one file",
+        )
+
+
+def _access(settings: EngineAuth, around: Surroundings) -> Iterator[Finding]:
+    if not settings.auth_data:
+        return
+    if around.mode is not None and around.mode & 0o077:
+        yield warning(
+            "mode",
+            f"the file's mode is {around.mode:04o}",
+            "other users of this host can read the secrets in it"
+            if around.mode & 0o044
+            else "other users of this host can reach it",
+            "chmod 600",
+            fixable=True,
+        )
+    if around.is_root_s is False:
+        yield warning(
+            "owner",
+            "the file does not belong to root",
+            "its owner can read the secrets in it, and change how the agent runs",
+            "chown root",
+        )
