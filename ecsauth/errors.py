@@ -6,9 +6,10 @@
     ├── UsageError                   2   the command line or a setting makes no sense
     ├── SourceError                  3   a source gave no credentials
     │   └── RegistryNameError        3   a key in a login file names no registry
-    └── TargetError                  4   the target was not written and is as it was
-        ├── EncodeError              4   the credentials do not fit the format or its limits
-        └── LockTimeoutError         4   another ecsauth held the target for too long
+    ├── TargetError                  4   the target was not written and is as it was
+    │   ├── EncodeError              4   the credentials do not fit the format or its limits
+    │   └── LockTimeoutError         4   another ecsauth held the target for too long
+    └── CheckError                   7   check found an error
 
 A message is one line: the subject, what failed. The hint, if any, is what to do next. Neither
 ever holds a secret, a decoded ``auth`` or the body of a file.
@@ -65,3 +66,9 @@ class EncodeError(TargetError):
 
 class LockTimeoutError(TargetError):
     """Another process held the target's lock for longer than we were told to wait."""
+
+
+class CheckError(EcsauthError):
+    """What was checked costs the agent credentials."""
+
+    exit_code = 7

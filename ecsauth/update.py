@@ -105,6 +105,31 @@ def update(sources: Sequence[Source], target: Target, request: Request, *, now: 
         return _apply(fetched, target, request, now)
 
 
+def mend_target(target: Target, *, rewrite: bool) -> tuple[bool, tuple[str, ...]]:
+    """Mend what is safe to mend in a target.
+
+    Args:
+        target: is held from the reading to the end of the writing.
+        rewrite: write it even if no byte changes, for its mode's sake.
+
+    Returns:
+        Whether it was written, and notes for the user.
+
+    Raises:
+        TargetError: nothing was written.
+
+    """
+    with target.held():
+        text = target.read()
+        mended = target.layout.mend(text)
+        if mended == text and not rewrite:
+            return False, ()
+        before, after = decode(target.layout.read(text)), decode(target.layout.read(mended))
+        if mended != text and after.fault and not before.fault:
+            raise EcsauthError(f"nothing was written: {after.fault}", "this is a fault of ecsauth")
+        return True, target.write(mended)
+
+
 def raw_settings(
     document: Any, expression: str, auth_format: str, layout: Layout
 ) -> tuple[bytes, list[str]]:

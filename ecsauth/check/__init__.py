@@ -159,7 +159,9 @@ def _put_right(line: Line) -> Line:
 
 def _without_bom(data: bytes) -> bytes:
     mark = BOM.encode()
-    return data[len(mark) :] if data.startswith(mark) else data
+    while data.startswith(mark):
+        data = data[len(mark) :]
+    return data
 
 
 def _around_env_file(settings: EngineAuth, around: Surroundings) -> Iterator[Finding]:

@@ -10,8 +10,8 @@ from typing import NoReturn
 
 import click
 
-from ecsauth.cli.commands import cli
 from ecsauth.cli.console import say, say_error, settle_stdout
+from ecsauth.cli.group import cli
 from ecsauth.errors import EcsauthError, UsageError
 
 _INTERRUPTED = 130

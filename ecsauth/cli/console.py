@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import BinaryIO, TextIO
 
 from ecsauth.errors import EcsauthError, TargetError
@@ -45,6 +46,18 @@ def result_stream() -> BinaryIO:
     if sys.stdout is None:
         raise TargetError("standard output is closed")
     return sys.stdout.buffer
+
+
+def say_all(kind: str, lines: Sequence[str]) -> None:
+    """Print lines of one kind to stderr, empty ones left out."""
+    for line in lines:
+        if line:
+            say(kind, line)
+
+
+def stdin_stream() -> BinaryIO:
+    """Return stdin for bytes; an empty one if the caller closed it."""
+    return sys.stdin.buffer if sys.stdin is not None else io.BytesIO()
 
 
 def print_lines(lines: Iterable[str], stream: TextIO | None) -> None:

@@ -49,3 +49,4 @@ lock_timeout = option(
     help="How long to wait for another ecsauth that writes the same target.",
 )
 quiet = option("--quiet", "-q", is_flag=True, help="Print no notes, only warnings and errors.")
+as_json = option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ecsauth.errors import UsageError
-from ecsauth.layout import AGENT_JSON, ENV_FILE
+from ecsauth.check import Surroundings
+from ecsauth.errors import EcsauthError, SourceError, UsageError
+from ecsauth.files import MAX_BYTES, read_regular
+from ecsauth.layout import AGENT_JSON, ENV_FILE, Layout
 from ecsauth.targets.local_file import LocalFile
 from ecsauth.targets.stdout import Stdout
 
@@ -34,3 +37,50 @@ def parse_target(text: str, lock_timeout: float, stdout: BinaryIO) -> LocalFile 
         )
     layout = AGENT_JSON if text.endswith(".json") else ENV_FILE
     return LocalFile(Path(text), layout, lock_timeout)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A target that is only looked at.
+
+    Attributes:
+        name: for messages.
+        layout: of its text.
+        text: its bytes.
+        around: what else bears on it.
+
+    """
+
+    name: str
+    layout: Layout
+    text: bytes
+    around: Surroundings
+
+
+def read_target(text: str, stdin: BinaryIO) -> Reading:
+    """Read a TARGET that is not written: a path, or ``-`` for standard input.
+
+    Raises:
+        SourceError: it cannot be read.
+        UsageError: as `parse_target`.
+
+    """
+    if text == "-":
+        data = stdin.read(MAX_BYTES)
+        layout = AGENT_JSON if data.lstrip().startswith(b"{") else ENV_FILE
+        return Reading("standard input", layout, data, Surroundings())
+    target = parse_target(text, 0, stdin)
+    if not isinstance(target, LocalFile):
+        raise UsageError(f"{text} cannot be read")
+    try:
+        return Reading(text, target.layout, read_regular(target.path), target.surroundings())
+    except FileNotFoundError:
+        raise SourceError(f"{text}: no such file", f"the agent's is {DEFAULT_TARGET}") from None
+    except PermissionError as error:
+        raise SourceError(
+            f"{text} cannot be read: permission denied", "run it with sudo"
+        ) from error
+    except OSError as error:
+        raise SourceError(f"{text} cannot be read: {error.strerror}") from error
+    except EcsauthError as error:
+        raise SourceError(error.message) from error

@@ -7,10 +7,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import click
 import pytest
 
-from ecsauth.cli.commands import cli
+from ecsauth.cli.group import COMMANDS
 from tests.conftest import Result, b64
 
 Run = Callable[..., Result]
@@ -33,7 +32,7 @@ TARGETS = {
     "plain": "ECS_CLUSTER=x\n",
     "same": _lines("dockercfg", json.dumps({"q.io": {"auth": FORMS[1]}})),
     "broken": _lines("docker", f"{{'{SECRET}'"),
-    "quoted": _lines("docker", f"'{json.dumps({SECRET: SECRET})}'"),
+    "quoted": _lines("docker", f"'{json.dumps({'q.io': SECRET})}'"),
     "odd keys": _lines("docker", json.dumps({f"https://u:{SECRET}@q.io": {"password": SECRET}})),
     "odd fields": _lines("docker", json.dumps({"q.io": {"password": [SECRET]}})),
     "directory": "",
@@ -92,6 +91,24 @@ def test_migrate_is_silent_about_secrets(
         assert path.name.removeprefix(".").startswith("ecs.config")
 
 
+@pytest.mark.parametrize("before", TARGETS)
+def test_check_and_explain_are_silent_about_secrets(
+    ecsauth: Run, tmp_path: Path, before: str
+) -> None:
+    target = tmp_path / "ecs.config"
+    target.write_text(TARGETS[before] or "")
+    for arguments in (
+        ("check", target),
+        ("check", target, "--json"),
+        ("explain", "q.io/app", "--from", target),
+        ("explain", "q.io/app", "nginx", "--from", target, "--json"),
+        ("check", target, "--fix"),
+    ):
+        result = ecsauth(*arguments)
+        assert result.code in (0, 7)
+        assert_silent(result.out + result.err)
+
+
 def test_convert_is_silent_on_stderr(ecsauth: Run, login: Path) -> None:
     for options in ([], ["--format=docker"], ["--output=data"], ["--select=auths"]):
         assert_silent(ecsauth("convert", login, *options).err)
@@ -108,5 +125,4 @@ def test_the_canary_is_seen_where_it_belongs(ecsauth: Run, tmp_path: Path) -> No
 
 
 def test_every_command_is_covered_here() -> None:
-    assert set(cli.commands) == {"convert", "migrate"}
-    assert all(isinstance(command, click.Command) for command in cli.commands.values())
+    assert set(COMMANDS) == {"convert", "migrate", "check", "explain"}

@@ -161,7 +161,7 @@ def test_nothing_is_fixed_where_nothing_is_wrong(name: str) -> None:
             True,
         ),
         (lines("docker", {"q.io": {}}), "no-login", ERROR, False),
-        (lines("dockercfg", {"q.io": "x"}), "no-registry", ERROR, True),
+        (lines("dockercfg", {"q.io": "x"}), "no-registry", ERROR, False),
         (lines("dockercfg", {"a b": {"auth": "dTpw"}}), "bad-key", ERROR, False),
         (lines("dockercfg", {"reg": {"auth": "dTpw"}}), "key-never-matches", ERROR, False),
         (lines("dockercfg", {"HTTPS://q.io": {"auth": "dTpw"}}), "key-never-matches", ERROR, True),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ecsauth import __version__, cli
-from ecsauth.cli import commands
+from ecsauth.cli import transfer
 from ecsauth.ecs_config import read_engine_auth
 from ecsauth.engine_auth import decode
 from ecsauth.sources import Account, find_login_file
@@ -295,8 +295,8 @@ def test_without_sudo_the_file_is_named_and_nobody_else(tmp_path: Path) -> None:
 
 def test_account_of_the_system() -> None:
     entry = pwd.getpwuid(0)
-    assert commands._account(entry.pw_name) == Account(entry.pw_name, 0, 0, entry.pw_dir)
-    assert commands._account("no-such-user-here") is None
+    assert transfer._account(entry.pw_name) == Account(entry.pw_name, 0, 0, entry.pw_dir)
+    assert transfer._account("no-such-user-here") is None
 
 
 def test_ordinary_ecr_registries_get_a_notice(
@@ -476,7 +476,7 @@ def test_unexpected_error_shows_neither_traceback_nor_value(
     def fail(*_: object, **__: object) -> None:
         raise KeyError("hunter2")
 
-    monkeypatch.setattr(commands, "update", fail)
+    monkeypatch.setattr(transfer, "update", fail)
     result = ecsauth("convert", login_file(AUTHS))
     assert result.code == 1
     assert result.err.startswith("ecsauth: error: unexpected: KeyError at test_cli.py:")
@@ -489,7 +489,7 @@ def test_interrupt_is_said(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "update", interrupt)
+    monkeypatch.setattr(transfer, "update", interrupt)
     result = ecsauth("convert", login_file(AUTHS))
     assert result.code == 130
     assert len(result.errors) == 1

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from ecsauth import __version__, errors
-from ecsauth.cli.commands import cli
+from ecsauth.cli.group import COMMANDS, cli
 from tests.conftest import Result
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,8 @@ README = (ROOT / "README.md").read_text()
 
 def help_text(name: str) -> str:
     context = click.Context(cli, info_name="ecsauth", **cli.context_settings)
-    command = cli.commands[name]
+    command = cli.get_command(context, name)
+    assert command
     with click.Context(command, parent=context, info_name=name, terminal_width=100) as inner:
         return command.get_help(inner)
 
@@ -35,7 +36,7 @@ def without_click_s_differences(text: str) -> str:
     return re.sub(r"[\s\]\[;,]|\d*\.?\d*<=x<=\d+", "", text)
 
 
-@pytest.mark.parametrize("name", sorted(cli.commands))
+@pytest.mark.parametrize("name", COMMANDS)
 def test_readme_has_the_help_of_each_command(name: str) -> None:
     shown = re.search(
         rf"<!-- help: {name} -->\n+```console\n\$ ecsauth {name} --help\n(.*?)```",
@@ -58,7 +59,10 @@ def test_tree_of_errors_is_drawn_as_it_is() -> None:
 
 
 def test_every_option_has_its_variable() -> None:
-    for command in cli.commands.values():
+    context = click.Context(cli)
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        assert command
         for parameter in command.params:
             if isinstance(parameter, click.Option) and parameter.name != "help":
                 assert parameter.envvar, parameter.name

@@ -1,8 +1,7 @@
-"""The commands and their options."""
+"""The commands that move credentials: convert and migrate."""
 
 from __future__ import annotations
 
-import io
 import os
 import pwd
 import sys
@@ -10,9 +9,15 @@ import time
 
 import click
 
-from ecsauth import __version__
 from ecsauth.cli import options
-from ecsauth.cli.console import print_lines, result_stream, say, say_error
+from ecsauth.cli.console import (
+    print_lines,
+    result_stream,
+    say,
+    say_all,
+    say_error,
+    stdin_stream,
+)
 from ecsauth.cli.report import diff_lines, restart_advice, summary_lines
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.layout import AGENT_JSON, DATA, ENV_FILE
@@ -25,24 +30,7 @@ from ecsauth.update import Outcome, Request, raw_settings, update
 _OUTPUTS = {"env": ENV_FILE, "data": DATA, "agent-json": AGENT_JSON}
 
 
-@click.group(
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, also when there was nothing to do; 1 unexpected; 2 usage;"
-    " 3 a source, or a registry in it, gave no credentials (the others were still written);"
-    " 4 the target was not"
-    " written and is as it was.",
-)
-@click.version_option(__version__, "-V", "--version", message="ecsauth %(version)s")
-@click.pass_context
-def cli(context: click.Context) -> int:
-    """Keep private-registry credentials in the ECS agent's configuration, correct and fresh."""
-    if context.invoked_subcommand is None:
-        print_lines(context.get_help().splitlines(), sys.stderr)
-    return UsageError.exit_code
-
-
-@cli.command(short_help="Print the two settings that SOURCE comes to.")
+@click.command(short_help="Print the two settings that SOURCE comes to.")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, envvar="ECSAUTH_SOURCES")
 @options.auth_format
 @options.option(
@@ -87,14 +75,14 @@ def convert(
             parsed[0].document(), select or "auths", auth_format, _OUTPUTS[output]
         )
         write_stream(result_stream(), text)
-        _say_all("warning", warnings)
+        say_all("warning", warnings)
         return 0
     target = Stdout(result_stream(), _OUTPUTS[output])
     outcome = update(parsed, target, Request(auth_format), now=time.time())
     return _report(outcome, quiet)
 
 
-@cli.command(short_help="Bring a docker login file's logins into ecs.config, once.")
+@click.command(short_help="Bring a docker login file's logins into ecs.config, once.")
 @click.argument("login_file", metavar="[LOGIN_FILE]", required=False)
 @options.option(
     "--to",
@@ -140,7 +128,7 @@ def migrate(
     if name is None:
         found = find_login_file(os.environ, _account)
         name, account = f"docker-config:{found.path}", found.owner
-        _say_all("note", [] if quiet else [found.note])
+        say_all("note", [] if quiet else [found.note])
     source = parse_source(name, _context(helper_timeout, select, account))
     destination = parse_target(targets[0], lock_timeout, result_stream())
     request = Request(auth_format, replace, dry_run)
@@ -155,15 +143,14 @@ def migrate(
     print_lines(lines, sys.stdout if is_file or dry_run else sys.stderr)
     code = _report(outcome, quiet)
     if isinstance(destination, LocalFile):
-        _say_all("warning", destination.warnings())
+        say_all("warning", destination.warnings())
         if outcome.written and not quiet:
             say("next", restart_advice())
     return code
 
 
 def _context(helper_timeout: float, select: str, account: Account | None = None) -> Context:
-    stdin = sys.stdin.buffer if sys.stdin is not None else io.BytesIO()
-    return Context(os.environ, stdin, helper_timeout, select, account)
+    return Context(os.environ, stdin_stream(), helper_timeout, select, account)
 
 
 def _account(name: str) -> Account | None:
@@ -176,14 +163,8 @@ def _account(name: str) -> Account | None:
 
 def _report(outcome: Outcome, quiet: bool) -> int:
     """Print the words of an outcome to stderr and return the exit code."""
-    _say_all("note", [] if quiet else outcome.notes)
-    _say_all("warning", outcome.warnings)
+    say_all("note", [] if quiet else outcome.notes)
+    say_all("warning", outcome.warnings)
     for problem in outcome.problems:
         say_error(problem)
     return SourceError.exit_code if outcome.problems else 0
-
-
-def _say_all(kind: str, lines: list[str] | tuple[str, ...]) -> None:
-    for line in lines:
-        if line:
-            say(kind, line)

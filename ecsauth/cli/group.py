@@ -1,0 +1,55 @@
+"""The ``ecsauth`` group: each command's module is loaded only when the command is asked for."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from ecsauth import __version__
+from ecsauth.cli.console import print_lines
+from ecsauth.errors import UsageError
+
+COMMANDS = {
+    "convert": "ecsauth.cli.transfer:convert",
+    "migrate": "ecsauth.cli.transfer:migrate",
+    "check": "ecsauth.cli.inspection:check",
+    "explain": "ecsauth.cli.inspection:explain_images",
+}
+"""Name → module:function, in the order of the help."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
+        """Return the names in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command of a name; None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command = getattr(import_module(module), name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[cmd_name]} is no command")
+        return command
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, also when there was nothing to do; 1 unexpected; 2 usage;"
+    " 3 a source, or a registry in it, gave no credentials (the others were still written);"
+    " 4 the target was not written and is as it was; 7 check found an error.",
+)
+@click.version_option(__version__, "-V", "--version", message="ecsauth %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> int:
+    """Keep private-registry credentials in the ECS agent's configuration, correct and fresh."""
+    if context.invoked_subcommand is None:
+        print_lines(context.get_help().splitlines(), sys.stderr)
+    return UsageError.exit_code
