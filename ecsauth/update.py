@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Callable, Protocol
 
 from ecsauth.credential import Credential, Fetched
 from ecsauth.docker_config import select
@@ -18,6 +18,7 @@ from ecsauth.jsontext import dumps_jq
 from ecsauth.layout import Layout
 from ecsauth.plan import Plan, make_plan
 from ecsauth.registry import parse_ecr_host
+from ecsauth.verdict import ACCEPTED, REFUSED, Verdict
 
 
 class Source(Protocol):
@@ -45,6 +46,10 @@ class Target(Protocol):
         """Replace the text that `read` gave, whole or not at all; return notes for the user."""
 
 
+Verifier = Callable[[Sequence[Credential]], Sequence[Verdict]]
+"""Logs in with each credential; verdicts in their order."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What to do.
@@ -53,12 +58,16 @@ class Request:
         auth_format: ``auto``, ``dockercfg`` or ``docker``.
         replace: drop the registries that the sources do not name; if a source failed, none is.
         dry_run: write nothing.
+        verifier: logs in with each credential first; None does not.
+        verify_only_warns: write what a registry refuses, and say so, instead of leaving it out.
 
     """
 
     auth_format: str = AUTO
     replace: bool = False
     dry_run: bool = False
+    verifier: Verifier | None = None
+    verify_only_warns: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ def update(sources: Sequence[Source], target: Target, request: Request, *, now: 
         TargetError: nothing was written.
 
     """
-    fetched = fetch_all(sources, now)
+    fetched = _verified(fetch_all(sources, now), request)
     if not fetched.credentials:
         return Outcome(problems=fetched.problems, notes=fetched.notes)
     if request.dry_run:
@@ -181,6 +190,26 @@ def fetch_all(sources: Sequence[Source], now: float) -> Fetched:
                 notes.append(f"{item.registry}: the login of {source.name} is taken")
             credentials[item.match] = item
     return Fetched(tuple(credentials.values()), tuple(problems), tuple(notes))
+
+
+def _verified(fetched: Fetched, request: Request) -> Fetched:
+    """Leave out the logins that their registries refuse; what cannot be asked is only said."""
+    if request.verifier is None or not fetched.credentials:
+        return fetched
+    kept: list[Credential] = []
+    problems, notes = list(fetched.problems), list(fetched.notes)
+    for item, verdict in zip(fetched.credentials, request.verifier(fetched.credentials)):
+        is_refused = verdict.outcome == REFUSED
+        if is_refused and not request.verify_only_warns:
+            problems.append(
+                SourceError(f"{item.registry} refuses this login; not written", verdict.detail)
+            )
+            continue
+        kept.append(item)
+        if verdict.outcome != ACCEPTED:
+            said = "refuses this login" if is_refused else f"is {verdict.outcome}, not verified"
+            notes.append(f"{item.registry} {said}: {verdict.detail}; written all the same")
+    return replace(fetched, credentials=tuple(kept), problems=tuple(problems), notes=tuple(notes))
 
 
 def _apply(fetched: Fetched, target: Target, request: Request, now: float) -> Outcome:

@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     """Run one command. The only place that catches everything."""
     try:
-        code = cli.main(list(arguments), prog_name="ecsauth", standalone_mode=False)
+        code = cli.main(_with_values(arguments), prog_name="ecsauth", standalone_mode=False)
     except EcsauthError as error:
         say_error(error)
         return error.exit_code
@@ -50,6 +50,11 @@ def _run(arguments: Sequence[str]) -> int:
         say("error", f"unexpected: {_where(error)}; this is a fault of ecsauth: report it")
         return EcsauthError.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _with_values(arguments: Sequence[str]) -> list[str]:
+    """Give a bare ``--verify`` its value, for click would take the next argument for one."""
+    return ["--verify=refuse" if item == "--verify" else item for item in arguments]
 
 
 def _help_command(error: click.ClickException) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from ecsauth.errors import EcsauthError, TargetError
+from ecsauth.targets.stdout import write_stream
 
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
@@ -70,6 +72,11 @@ def print_lines(lines: Iterable[str], stream: TextIO | None) -> None:
     except OSError as error:
         if stream is not sys.stderr:
             say("warning", f"the summary could not be printed: {error.strerror}")
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print a result for programs; ASCII, so that no terminal is moved by it."""
+    write_stream(result_stream(), f"{json.dumps(document, indent=2)}\n".encode("ascii"))
 
 
 def settle_stdout() -> None:

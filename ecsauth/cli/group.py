@@ -16,6 +16,7 @@ COMMANDS = {
     "migrate": "ecsauth.cli.transfer:migrate",
     "check": "ecsauth.cli.inspection:check",
     "explain": "ecsauth.cli.inspection:explain_images",
+    "verify": "ecsauth.cli.verification:verify",
 }
 """Name → module:function, in the order of the help."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -13,12 +12,11 @@ import click
 
 from ecsauth.check import ERROR, Finding
 from ecsauth.cli import options
-from ecsauth.cli.console import print_lines, result_stream, say_all, stdin_stream
+from ecsauth.cli.console import print_json, print_lines, result_stream, say_all, stdin_stream
 from ecsauth.engine_auth import decode
 from ecsauth.errors import CheckError, UsageError
 from ecsauth.explain import Explanation, explain
 from ecsauth.targets import DEFAULT_TARGET, Reading, parse_target, read_target
-from ecsauth.targets.stdout import write_stream
 from ecsauth.update import mend_target
 
 
@@ -48,7 +46,7 @@ def check(target: str, fix: bool, as_json: bool, lock_timeout: float) -> int:
         reading = read_target(target, stdin_stream())
         findings = reading.layout.check(reading.text, time.time(), reading.around)
     if as_json:
-        _print_json(_check_document(reading, findings, fixed))
+        print_json(_check_document(reading, findings, fixed))
     else:
         print_lines(_check_lines(reading, findings, fixed), sys.stdout)
     return CheckError.exit_code if any(item.severity == ERROR for item in findings) else 0
@@ -74,7 +72,7 @@ def explain_images(images: tuple[str, ...], target: str, as_json: bool) -> int:
     view = decode(reading.layout.read(reading.text))
     found = [explain(view, image) for image in images]
     if as_json:
-        _print_json({"images": {item.image: _explanation_document(item) for item in found}})
+        print_json({"images": {item.image: _explanation_document(item) for item in found}})
     else:
         print_lines([line for item in found for line in _explanation_lines(item)], sys.stdout)
     return 0
@@ -139,7 +137,3 @@ def _expiry(seconds: float) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    write_stream(result_stream(), f"{json.dumps(document, indent=2)}\n".encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Callable, TypeVar
 
 import click
@@ -50,3 +51,30 @@ lock_timeout = option(
 )
 quiet = option("--quiet", "-q", is_flag=True, help="Print no notes, only warnings and errors.")
 as_json = option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+timeout = option(
+    "--timeout",
+    type=click.FloatRange(0.1, 3600),
+    metavar="SECONDS",
+    default=10.0,
+    show_default=True,
+    help="How long each registry may take.",
+)
+insecure_registry = option(
+    "--insecure-registry",
+    metavar="HOST[:PORT]",
+    multiple=True,
+    help="A registry without trusted TLS, or without TLS; loopback always is. May be repeated.",
+)
+ca_file = option(
+    "--ca-file",
+    type=click.Path(path_type=Path),
+    help="CA certificates (PEM) to trust besides the system's and /etc/docker/certs.d.",
+)
+verify_first = option(
+    "--verify",
+    "verify_first",
+    envvar="ECSAUTH_VERIFY",
+    type=click.Choice(["refuse", "warn"]),
+    help="Log in to each registry first and leave out what it refuses (the default of a bare"
+    " --verify), or with --verify=warn write it and say so.",
+)

@@ -6,6 +6,7 @@ import os
 import pwd
 import sys
 import time
+from pathlib import Path
 
 import click
 
@@ -19,6 +20,7 @@ from ecsauth.cli.console import (
     stdin_stream,
 )
 from ecsauth.cli.report import diff_lines, restart_advice, summary_lines
+from ecsauth.cli.verification import make_verifier
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.layout import AGENT_JSON, DATA, ENV_FILE
 from ecsauth.sources import Account, Context, find_login_file, parse_source
@@ -102,6 +104,10 @@ def convert(
 @options.option(
     "--dry-run", "-n", is_flag=True, help="Write nothing; print what would change, secrets hidden."
 )
+@options.verify_first
+@options.timeout
+@options.insecure_registry
+@options.ca_file
 @options.helper_timeout
 @options.lock_timeout
 @options.quiet
@@ -112,6 +118,10 @@ def migrate(
     select: str,
     replace: bool,
     dry_run: bool,
+    verify_first: str | None,
+    timeout: float,
+    insecure_registry: tuple[str, ...],
+    ca_file: Path | None,
     helper_timeout: float,
     lock_timeout: float,
     quiet: bool,
@@ -131,7 +141,8 @@ def migrate(
         say_all("note", [] if quiet else [found.note])
     source = parse_source(name, _context(helper_timeout, select, account))
     destination = parse_target(targets[0], lock_timeout, result_stream())
-    request = Request(auth_format, replace, dry_run)
+    verifier = make_verifier(timeout, insecure_registry, ca_file) if verify_first else None
+    request = Request(auth_format, replace, dry_run, verifier, verify_first == "warn")
     outcome = update([source], destination, request, now=time.time())
     if outcome.plan is None:
         return _report(outcome, quiet)

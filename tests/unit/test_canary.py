@@ -125,4 +125,4 @@ def test_the_canary_is_seen_where_it_belongs(ecsauth: Run, tmp_path: Path) -> No
 
 
 def test_every_command_is_covered_here() -> None:
-    assert set(COMMANDS) == {"convert", "migrate", "check", "explain"}
+    assert set(COMMANDS) == {"convert", "migrate", "check", "explain", "verify"}

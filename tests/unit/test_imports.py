@@ -25,6 +25,7 @@ CORE = {
     "plan",
     "explain",
     "check",
+    "verdict",
 }
 ALLOWED = {
     "errors": set(),
@@ -33,8 +34,9 @@ ALLOWED = {
     "files": {"errors"},
     "update": CORE,
     "sources": CORE | {"files", "sources"},
+    "verify": CORE | {"verify"},
     "targets": CORE | {"files", "targets"},
-    "cli": CORE | {"", "files", "update", "sources", "targets", "cli"},
+    "cli": CORE | {"", "files", "update", "sources", "targets", "verify", "cli"},
     "__main__": {"cli"},
     "": set(),
 }
