@@ -47,8 +47,12 @@ class Credential:
 
     @property
     def needs_docker_format(self) -> bool:
-        """True if ``dockercfg`` cannot carry it: it keeps nothing but ``user:password``."""
-        return bool(self.identity_token or self.registry_token) or ":" in self.username
+        """True if ``dockercfg`` cannot carry it: it keeps nothing but ``user:password``.
+
+        An entry without any login, which makes the agent pull anonymously, needs it too.
+        """
+        has_token = bool(self.identity_token or self.registry_token)
+        return has_token or ":" in self.username or not any(self.login)
 
     def is_expired(self, now: float) -> bool:
         """Return whether it is past its time at `now` (Unix seconds); at the instant, it is."""

@@ -110,9 +110,9 @@ def parse_docker_config(document: Any, name: str, selected: str = "") -> DockerC
         if auths is None:
             raise SourceError(f"--select {selected!r} finds nothing in {name}")
         return DockerConfig(_entries(auths, selected, name), store, helpers)
-    if "auths" in document:
-        auths = document["auths"] if document["auths"] is not None else {}
-        return DockerConfig(_entries(auths, "auths", name), store, helpers)
+    if _has_member(document, "auths"):
+        auths = _member(document, "auths")
+        return DockerConfig(_entries({} if auths is None else auths, "auths", name), store, helpers)
     if store or helpers:
         return DockerConfig({}, store, helpers)
     if _looks_like_dockercfg(document):
@@ -141,7 +141,8 @@ def decode_entry(key: AuthKey, entry: Mapping[str, Any]) -> tuple[Credential | N
         SourceError: the entry holds a login that cannot be used; says why.
 
     """
-    values = {name: _text(key, entry, name) for name in _LOGIN_FIELDS}
+    folded = {name.casefold(): value for name, value in entry.items()}  # as Go does
+    values = {name: _text(key, folded, name) for name in _LOGIN_FIELDS}
     username, password, mended = values["username"], values["password"], ""
     if values["auth"]:
         username, password, mended = _decode_auth(key, values["auth"])
@@ -154,7 +155,9 @@ def decode_entry(key: AuthKey, entry: Mapping[str, Any]) -> tuple[Credential | N
         email=values["email"],
     )
     check_login(credential)
-    return (credential, mended) if any(credential.login) else (None, "")
+    if not any(credential.login):
+        return None, ""
+    return credential, mended
 
 
 def _decode_auth(key: AuthKey, auth: str) -> tuple[str, str, str]:
@@ -184,6 +187,16 @@ def _text(key: AuthKey, entry: Mapping[str, Any], name: str) -> str:
     return value
 
 
+def _member(document: Mapping[str, Any], name: str) -> Any:
+    """Return a member by its name in any case, as Go does; of several the last."""
+    found = [value for key, value in document.items() if key.casefold() == name.casefold()]
+    return found[-1] if found else None
+
+
+def _has_member(document: Mapping[str, Any], name: str) -> bool:
+    return any(key.casefold() == name.casefold() for key in document)
+
+
 def _entries(auths: Any, where: str, name: str) -> Mapping[str, Mapping[str, Any]]:
     if not isinstance(auths, dict):
         raise SourceError(f"{name}: {where} is not an object of registries")
@@ -194,7 +207,7 @@ def _entries(auths: Any, where: str, name: str) -> Mapping[str, Mapping[str, Any
 
 
 def _creds_store(document: Mapping[str, Any], name: str) -> str:
-    store = document.get("credsStore")
+    store = _member(document, "credsStore")
     if store is None:
         return ""
     if not isinstance(store, str):
@@ -203,7 +216,7 @@ def _creds_store(document: Mapping[str, Any], name: str) -> str:
 
 
 def _cred_helpers(document: Mapping[str, Any], name: str) -> Mapping[str, str]:
-    helpers = document.get("credHelpers")
+    helpers = _member(document, "credHelpers")
     if helpers is None:
         return {}
     if not isinstance(helpers, dict) or not all(isinstance(v, str) for v in helpers.values()):
@@ -214,7 +227,7 @@ def _cred_helpers(document: Mapping[str, Any], name: str) -> Mapping[str, str]:
 def _looks_like_dockercfg(document: Mapping[str, Any]) -> bool:
     entries = document.values()
     return bool(document) and all(
-        isinstance(entry, dict) and any(field in entry for field in _LOGIN_FIELDS)
+        isinstance(entry, dict) and any(field.casefold() in _LOGIN_FIELDS for field in entry)
         for entry in entries
     )
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from ecsauth.engine_auth import (
     AUTH_DATA_KEY,
     AUTH_TYPE_KEY,
+    DOCKER,
     MAX_AUTH_DATA_BYTES,
     MAX_ENV_FILE_LINE_BYTES,
     EngineAuth,
@@ -84,6 +85,8 @@ def write_engine_auth(data: bytes, engine_auth: EngineAuth) -> bytes:
 
     """
     check_size(engine_auth)
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise TargetError("the target is UTF-16 text, which nothing reads", "save it as UTF-8")
     if data.lstrip().startswith(b"{") and object_end(data.decode("utf-8", "replace").lstrip()):
         raise TargetError(
             "the target is a JSON file, not an env file", "the usual one is /etc/ecs/ecs.config"
@@ -111,6 +114,12 @@ def write_engine_auth(data: bytes, engine_auth: EngineAuth) -> bytes:
     return "".join(line.text + line.end for line in out).encode("utf-8", "surrogateescape")
 
 
+def is_untidy(data: bytes) -> bool:
+    """Return whether a setting is repeated or spread, so that old secrets stand about."""
+    lines = parse_lines(data)
+    return any(len(list(_spans(lines, key))) > 1 for key in _AUTH_KEYS)
+
+
 def full_value(data: bytes) -> str:
     """Return ECS_ENGINE_AUTH_DATA as its author meant it, joined if it spans several lines."""
     lines = parse_lines(data)
@@ -134,9 +143,11 @@ def check_size(engine_auth: EngineAuth) -> None:
     """
     size = len(engine_auth.auth_data.encode("utf-8", "surrogateescape"))
     if size > MAX_AUTH_DATA_BYTES:
+        is_docker = engine_auth.auth_type == DOCKER
+        shorter = "" if is_docker else "--format docker, which is shorter, or "
         raise EncodeError(
             f"{AUTH_DATA_KEY} would be {size:,} bytes; a variable holds {MAX_AUTH_DATA_BYTES:,}",
-            "try --format docker, which is shorter, or the agent's JSON file, which has no limit"
+            f"try {shorter}the agent's JSON file, which has no limit"
             " (--to /etc/ecs/ecs.config.json, --output agent-json)",
         )
 
@@ -180,11 +191,13 @@ def _joined(lines: list[Line], index: int) -> tuple[str, range]:
     """Return a value and the indexes of the lines after `index` over which its JSON goes on."""
     value = lines[index].value
     stop = _next_auth_line(lines, index + 1)
-    rest = [go_trim(line.text) for line in lines[index + 1 : stop]]
-    text = "\n".join([value.lstrip(_QUOTES), *rest])
+    # A backslash at the end of a line is a shell's continuation, and never JSON.
+    rest = [go_trim(line.text).rstrip("\\") for line in lines[index + 1 : stop]]
+    first = value.lstrip(_QUOTES).rstrip("\\")
+    text = "\n".join([first, *rest] if first else rest)
     end = object_end(text)
-    more = text.count("\n", 0, end)
-    if not more or text[end:].partition("\n")[0].strip(_QUOTES):
+    more = text.count("\n", 0, end) + (not first)
+    if not end or not more or text[end:].partition("\n")[0].strip(_QUOTES):
         return value, range(0)
     return text[:end], range(index + 1, index + 1 + more)
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ecsauth.credential import Credential
-from ecsauth.errors import EncodeError, RegistryNameError
+from ecsauth.errors import EncodeError
 from ecsauth.jsontext import (
     JSONTextError,
     Pairs,
@@ -27,7 +27,7 @@ from ecsauth.jsontext import (
 from ecsauth.registry import (
     DOCKER_HUB_MATCH_KEY,
     AuthKey,
-    parse_auth_key,
+    is_printable_key,
     parse_image_registry,
     strip_scheme,
 )
@@ -215,24 +215,25 @@ def difference(intended: Sequence[Credential], view: AgentView) -> str:
 
 def redact(engine_auth: EngineAuth) -> EngineAuth:
     """Return the settings with every value but the user names and emails hidden, for people."""
+    is_type = go_trim(engine_auth.auth_type).strip("'\"").lower() in (DOCKERCFG, DOCKER)
+    auth_type = engine_auth.auth_type if is_type else _hidden(engine_auth.auth_type)
     try:
         document = loads_pairs(engine_auth.auth_data)
     except JSONTextError:
         document = None
     if not isinstance(document, Pairs):
-        hidden = f"<{len(engine_auth.auth_data)} characters>" if engine_auth.auth_data else ""
-        return replace(engine_auth, auth_data=hidden)
+        return EngineAuth(auth_type, _hidden(engine_auth.auth_data))
     shown = {shown_key(key): _redact_entry(entry) for key, entry in document}
-    return replace(engine_auth, auth_data=dumps_ascii(shown))
+    return EngineAuth(auth_type, dumps_ascii(shown))
+
+
+def _hidden(text: str) -> str:
+    return f"<{len(text)} characters>" if text else ""
 
 
 def shown_key(key: str) -> str:
-    """Return a key as it may be printed: one with user information in it is hidden."""
-    try:
-        parse_auth_key(key)
-    except RegistryNameError:
-        return "***" if "@" in key else key
-    return key
+    """Return a key as it may be printed: what is not like the name of a registry is hidden."""
+    return key if is_printable_key(key) else f"<a key of {len(key)} characters>"
 
 
 def _redact_entry(entry: Any) -> Any:

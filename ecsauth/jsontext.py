@@ -18,6 +18,10 @@ _GO_SPACE = (
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+_LARGEST = 1.7976931348623157e308
+_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(\s*[}\]])')
+
+
 class JSONTextError(ValueError):
     """Text that is not JSON.
 
@@ -69,6 +73,24 @@ def loads_pairs(text: str) -> Any:
     return _loads(text, Pairs)
 
 
+def loads_lenient(text: str) -> Any:
+    r"""Parse JSON text that a person or a shell has mangled; None if nothing can be made of it.
+
+    Tried in turn: as it is; without quotes around it; as a JSON string that holds JSON; with
+    ``\"`` for quotes; without commas before a closing bracket.
+    """
+    bare = go_trim(text)
+    unquoted = bare[1:-1] if len(bare) > 1 and bare[0] == bare[-1] in "'\"" else bare
+    for candidate in (bare, unquoted, unquoted.replace('\\"', '"')):
+        for attempt in (candidate, _TRAILING_COMMA.sub(r"\1\2", candidate)):
+            try:
+                value = loads(attempt)
+            except JSONTextError:
+                continue
+            return loads_lenient(value) if isinstance(value, str) and "{" in value else value
+    return None
+
+
 def object_end(text: str) -> int:
     """Return the index just after the JSON object that `text` starts with; 0 if it does not."""
     if not text.startswith("{"):
@@ -91,13 +113,17 @@ def dumps_jq(value: Any) -> str:
     login file holds nothing else.
     """
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("\x7f", "\\u007f")
+    return go_string(text).replace("\x7f", "\\u007f")
 
 
 def _loads(text: str, hook: Callable[[list[tuple[str, Any]]], Any] | None) -> Any:
     try:
         return json.loads(
-            text, object_pairs_hook=hook, parse_constant=_refuse_constant, parse_int=_parse_int
+            text,
+            object_pairs_hook=hook,
+            parse_constant=_refuse_constant,
+            parse_int=_parse_int,
+            parse_float=_parse_float,
         )
     except json.JSONDecodeError as error:
         # `from None`: the exception holds the whole document, secrets included.
@@ -111,5 +137,10 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _parse_int(digits: str) -> int | float:
-    # Python 3.11 and later refuse to convert very long digit strings; as a float it is `inf`.
-    return int(digits) if len(digits) < 300 else float(digits)
+    # Python 3.11 and later refuse to convert very long digit strings.
+    return int(digits) if len(digits) < 300 else _parse_float(digits)
+
+
+def _parse_float(digits: str) -> float:
+    """Read a number; one too large for a double becomes the largest, as in jq."""
+    return max(-_LARGEST, min(_LARGEST, float(digits)))

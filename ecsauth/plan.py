@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from ecsauth import engine_auth as codec
 from ecsauth.credential import Credential
 from ecsauth.engine_auth import AUTO, EngineAuth
-from ecsauth.recover import read_present
+from ecsauth.errors import TargetError
+from ecsauth.recover import canonical_match, read_present
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,18 @@ def make_plan(
 
     Raises:
         EncodeError: the format cannot carry a credential.
+        TargetError: the present setting cannot be read, and `replace` is not set.
 
     """
     before = read_present(current, meant_data)
+    if before.lost and not replace:
+        raise TargetError(
+            f"the present setting is unreadable, and what is in it would be lost: {before.lost}",
+            "mend it (ecsauth check names the fault), or discard it with --replace",
+        )
     present = before.credentials
     wanted = {item.match: item for item in desired}
-    merged = {item.match: item for item in present if not replace or item.match in wanted}
-    merged.update(wanted)
+    merged = _merge(present, wanted, replace)
     credentials = tuple(merged.values())
     view = codec.decode(current)
     kept_type = current.auth_type if current.is_set and not view.fault else ""
@@ -85,12 +91,28 @@ def make_plan(
     return Plan(result, credentials, changes, changed=not same, warnings=tuple(warnings))
 
 
+def _merge(
+    present: Sequence[Credential], wanted: dict[str, Credential], replace: bool
+) -> dict[str, Credential]:
+    """Put each wanted login in the place of the present one, the others at the end."""
+    merged: dict[str, Credential] = {}
+    for item in present:
+        match = item.match if item.match in wanted else canonical_match(item)
+        if match in wanted:
+            merged[match] = wanted[match]
+        elif not replace:
+            merged[item.match] = item
+    return {**merged, **wanted}
+
+
 def _changes(
     present: Sequence[Credential],
     wanted: dict[str, Credential],
     merged: dict[str, Credential],
 ) -> tuple[Change, ...]:
-    before = {item.match: item for item in present}
+    before = {
+        item.match if item.match in merged else canonical_match(item): item for item in present
+    }
     changes = [
         Change(_kind(before.get(match), match in wanted, item), item)
         for match, item in merged.items()

@@ -1,4 +1,4 @@
-"""What the author of a setting meant that the agent cannot read.
+"""What is in a target already, and what of it the author meant but the agent cannot read.
 
 The usual accidents, each silent in the agent's log: quotes around the value, an outer ``auths``
 left in, a member that is no registry (``credsStore``), JSON spread over several lines, the
@@ -8,15 +8,15 @@ entries of one format under the name of the other, base64 without padding.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ecsauth.credential import Credential, with_known_expiry
 from ecsauth.docker_config import decode_entry
-from ecsauth.engine_auth import EngineAuth, decode, shown_key
+from ecsauth.engine_auth import DOCKER, DOCKERCFG, EngineAuth, decode, shown_key
 from ecsauth.errors import RegistryNameError, SourceError
-from ecsauth.jsontext import JSONTextError, go_trim, loads
-from ecsauth.registry import AuthKey, parse_auth_key
+from ecsauth.jsontext import go_trim, loads_lenient
+from ecsauth.registry import AuthKey, parse_auth_key, strip_scheme
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,25 @@ class Present:
     """The credentials that are in a target already.
 
     Attributes:
-        credentials: at most one per key that the agent can tell apart, keys mended.
-        warnings: what the agent could not read and was recovered, and what was dropped.
+        credentials: at most one per key that the agent can tell apart. A key that the agent
+            matches stands as it is, for a longer one wins over a shorter; others are mended.
+        warnings: what the agent could not read and was recovered, and what is dropped.
+        lost: why nothing of a setting that is there can be read, by anybody; else empty.
 
     """
 
     credentials: tuple[Credential, ...] = ()
     warnings: tuple[str, ...] = ()
+    lost: str = ""
+
+
+@dataclass
+class _Found:
+    logins: dict[str, Credential] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def drop(self, text: str, why: str) -> None:
+        self.warnings.append(f"{shown_key(text)}: its present entry is dropped: {why}")
 
 
 def read_present(current: EngineAuth, meant_data: str = "") -> Present:
@@ -42,80 +54,104 @@ def read_present(current: EngineAuth, meant_data: str = "") -> Present:
 
     """
     view = decode(current)
-    found: dict[str, Credential] = {}
-    warnings: list[str] = []
+    found = _Found()
     for item in view.credentials:
-        if any(item.login):
-            _add(found, warnings, item.auth_key.text, item)
-    if not current.auth_data:
-        return Present()
-    as_read = dict(found)
-    for text, entry in _meant_entries(meant_data or current.auth_data).items():
-        _recover(found, warnings, text, entry)
-    recovered = [item.registry for key, item in found.items() if as_read.get(key) is not item]
+        _add(found, item)
+    as_read = dict(found.logins)
+    entries = meant_entries(meant_data or current.auth_data)
+    for text, entry in entries.items():
+        _recover(found, text, entry)
+    recovered = [item for match, item in found.logins.items() if as_read.get(match) is not item]
+    why = f" ({view.fault})" if view.fault else ""
     if recovered:
-        why = f" ({view.fault})" if view.fault else ""
-        warnings.append(f"unreadable for the agent until now{why}, mended: {', '.join(recovered)}")
-    elif view.fault and not found:
-        warnings.append(f"the present setting is of no use to the agent ({view.fault}): replaced")
-    return Present(tuple(found.values()), tuple(warnings))
+        names = ", ".join(item.registry for item in recovered)
+        found.warnings.append(f"unreadable for the agent until now{why}, mended: {names}")
+    lost = view.fault if view.fault and not found.logins and _holds_something(current) else ""
+    return Present(tuple(found.logins.values()), tuple(found.warnings), lost)
 
 
-def _meant_entries(data: str) -> Mapping[str, Any]:
-    text = go_trim(data)
-    for quote in "'", '"':
-        if len(text) > 1 and text.startswith(quote) and text.endswith(quote):
-            text = text[1:-1]
-    try:
-        document = loads(text)
-    except JSONTextError:
-        return {}
-    if isinstance(document, dict) and isinstance(document.get("auths"), dict):
+def meant_document(data: str) -> dict[str, Any]:
+    """Return the JSON object that a value of ECS_ENGINE_AUTH_DATA was meant to be, or {}."""
+    document = loads_lenient(data)
+    return document if isinstance(document, dict) else {}
+
+
+def meant_entries(data: str) -> dict[str, dict[str, Any]]:
+    """Return registry → entry as meant, names of fields in lower case; members that are none go."""
+    document = meant_document(data)
+    if isinstance(document.get("auths"), dict):
         document = document["auths"]
-    if not isinstance(document, dict):
-        return {}
-    return {key: entry for key, entry in document.items() if isinstance(entry, dict)}
+    return {
+        key: {name.casefold(): value for name, value in entry.items()}
+        for key, entry in document.items()
+        if isinstance(entry, dict)
+    }
 
 
-def _recover(
-    found: dict[str, Credential], warnings: list[str], text: str, entry: Mapping[str, Any]
-) -> None:
+def canonical_match(item: Credential) -> str:
+    """Return what the key would be compared as if it were mended."""
     try:
-        key = parse_auth_key(text)
-        has_lost_token = bool(entry.get("identitytoken")) and key.match in found
-        if key.session or (key.match in found and not has_lost_token):
+        return parse_auth_key(item.auth_key.text).match
+    except RegistryNameError:
+        return item.match
+
+
+def _holds_something(current: EngineAuth) -> bool:
+    """Return whether a login may be in settings that nobody can read."""
+    named = go_trim(current.auth_type).strip("'\"").lower()
+    return bool(go_trim(current.auth_data).strip("'\"{}[] ")) or (
+        named not in ("", DOCKERCFG, DOCKER) and not named.isalpha()
+    )
+
+
+def _recover(found: _Found, text: str, entry: Mapping[str, Any]) -> None:
+    """Add the login of an entry unless the agent reads one there already."""
+    try:
+        key = _present_key(text)
+        known = found.logins.get(key.match)
+        has_lost_token = bool(entry.get("identitytoken")) and not (known and known.identity_token)
+        if key.session or (known and any(known.login) and not has_lost_token):
             return
         credential, _ = decode_entry(key, entry)
     except SourceError as error:
-        warnings.append(f"{shown_key(text)}: its present entry is dropped: {error.message}")
+        found.drop(text, error.message)
         return
-    if credential is None:
-        warnings.append(f"{shown_key(text)}: its present entry holds no login: dropped")
-    elif key.match not in found or not found[key.match].identity_token:
-        found.pop(key.match, None)  # it comes back at the end, among what was recovered
-        found[key.match] = with_known_expiry(credential)
+    if credential is not None:
+        found.logins[key.match] = with_known_expiry(credential)
+    elif known is None:
+        found.drop(text, "it holds no login")
 
 
-def _add(found: dict[str, Credential], warnings: list[str], text: str, item: Credential) -> None:
+def _add(found: _Found, item: Credential) -> None:
+    """Add a login that the agent reads; of two for one registry, the key as it stands wins."""
+    text = item.auth_key.text
     try:
-        key = parse_auth_key(text)
+        key = _present_key(text)
     except RegistryNameError as error:
-        warnings.append(f"{shown_key(text)}: its present entry is dropped: {error.message}")
+        found.drop(text, error.message)
         return
     if key.session:
-        warnings.append(f"{shown_key(text)} is docker login's own session entry: dropped")
+        found.drop(text, "it is docker login's own session entry")
         return
+    if not any(item.login) and not key.is_matchable:
+        return  # an outer `auths`: what is in it is recovered
     if any("\ufffd" in part for part in item.login):
         return  # altered by the agent's reading; what was meant is recovered or named afterwards
-    before = found.get(key.match)
-    if before is not None and not _wins(key, before.auth_key):
-        warnings.append(f"{shown_key(text)}: a second present entry for {key.registry} is dropped")
+    before = found.logins.get(key.match)
+    if before is not None and before.auth_key.rank <= key.rank:
+        found.drop(text, f"{before.auth_key.spelled} is there too")
         return
-    if key.mended:
-        warnings.append(f"{shown_key(text)} becomes {key.text}: {key.mended}")
-    found[key.match] = with_known_expiry(replace(item, auth_key=key))
+    if before is not None:
+        found.drop(before.auth_key.spelled, f"{text} is there too")
+    elif key.mended:
+        found.warnings.append(f"{shown_key(text)} becomes {key.text}: {key.mended}")
+    found.logins[key.match] = with_known_expiry(replace(item, auth_key=key))
 
 
-def _wins(key: AuthKey, other: AuthKey) -> bool:
-    """Return whether `key` is one that the agent matches as it stands and `other` is not."""
-    return bool(other.mended) and not key.mended
+def _present_key(text: str) -> AuthKey:
+    """Understand a present key; one that the agent matches is left alone, tail and all."""
+    key = parse_auth_key(text)
+    raw = strip_scheme(text)
+    if key.rank == 1 and not key.is_docker_hub and raw.startswith(f"{key.registry}/"):
+        return AuthKey(text, raw, spelled=text)
+    return key

@@ -65,6 +65,9 @@ class AuthKey:
     spelled: str = field(default="", compare=False)
     """As it was read."""
 
+    rank: int = field(default=0, compare=False)
+    """Of several keys for one `match`, the lowest counts: 0 as it stands, 1 mended, 2 widened."""
+
     @property
     def registry(self) -> str:
         """The host[:port] that images name; ``docker.io`` for Docker Hub."""
@@ -115,22 +118,25 @@ def parse_auth_key(text: str) -> AuthKey:
         raise RegistryNameError(
             "a key of auths contains '@'", "remove the user name and password from the address"
         )
-    if len(text) > _MAX_LENGTH:
-        raise RegistryNameError(f"a key of auths has {len(text):,} characters", "remove it")
-    if not _HOST.fullmatch(host) or not _NAMESPACE.fullmatch(path):
+    if len(text) > _MAX_LENGTH or not _HOST.fullmatch(host) or not _NAMESPACE.fullmatch(path):
+        shown = repr(text) if is_printable_key(text) else f"a key of {len(text):,} characters"
         raise RegistryNameError(
-            f"{text!r} is not a registry name", "expected host[:port] or https://host[:port]"
+            f"{shown} is not a registry name", "expected host[:port] or https://host[:port]"
         )
     lowered = host.lower()
     if f"{lowered}/{path}" in _SESSION_KEYS:
         return AuthKey(text, f"{lowered}/{path}", session=True, spelled=text)
     if lowered in _DOCKER_HUB_HOSTS:
         exact = strip_scheme(text) == DOCKER_HUB_MATCH_KEY
+        mended = "" if exact else "the agent knows Docker Hub by one key only"
+        if path not in _API_TAILS:
+            mended = "the agent has one login for all of Docker Hub, and this becomes it"
         return AuthKey(
             text=text if exact else DOCKER_HUB_AUTH_KEY,
             match=DOCKER_HUB_MATCH_KEY,
-            mended="" if exact else "the agent knows Docker Hub by one key only",
+            mended=mended,
             spelled=text,
+            rank=0 if exact else 1 if path in _API_TAILS else 2,
         )
     reasons = []
     if scheme and not scheme.group().islower():
@@ -141,7 +147,13 @@ def parse_auth_key(text: str) -> AuthKey:
         reasons.append("the path is no part of an image's name")
         slash = path = ""
     match = f"{lowered}{slash}{path}"
-    return AuthKey(match if reasons else text, match, ", ".join(reasons), spelled=text)
+    mended = ", ".join(reasons)
+    return AuthKey(match if mended else text, match, mended, spelled=text, rank=bool(mended))
+
+
+def is_printable_key(text: str) -> bool:
+    """Return whether a key may be printed: one with a query or user information may be a secret."""
+    return len(text) <= 200 and not set(text) & set("@?=&;{}")
 
 
 def strip_scheme(key: str) -> str:

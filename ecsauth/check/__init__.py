@@ -24,6 +24,7 @@ from ecsauth.engine_auth import (
 from ecsauth.errors import TargetError
 from ecsauth.jsontext import go_trim
 from ecsauth.recover import read_present
+from ecsauth.registry import parse_auth_key
 
 __all__ = [
     "ERROR",
@@ -137,12 +138,19 @@ def mend_agent_json(data: bytes) -> bytes:
 
 def _meant(current: EngineAuth, meant_data: str) -> EngineAuth | None:
     """Return the settings as meant; None if there is nothing to write."""
-    present = read_present(current, meant_data).credentials
-    if not present:
+    found = read_present(current, meant_data).credentials
+    if not found:
         return None
+    present = [_with_plain_key(item, found) for item in found]
     named = go_trim(current.auth_type).strip("'\"").lower()
     is_docker = named == DOCKER or (named != DOCKERCFG and _in_docker_form(present))
     return encode(present, choose_format(present, DOCKER if is_docker else DOCKERCFG))
+
+
+def _with_plain_key(item: Credential, found: Sequence[Credential]) -> Credential:
+    """Mend a key with a path that means nothing, if it is its registry's only one."""
+    others = [other for other in found if other.registry == item.registry]
+    return item if len(others) > 1 else replace(item, auth_key=parse_auth_key(item.auth_key.text))
 
 
 def _in_docker_form(present: Sequence[Credential]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ecsauth.check.finding import Finding, error, warning
@@ -11,8 +11,9 @@ from ecsauth.credential import Credential, with_known_expiry
 from ecsauth.docker_config import decode_entry
 from ecsauth.engine_auth import DOCKER, DOCKERCFG, EngineAuth, decode, missing_host_keys, shown_key
 from ecsauth.errors import SourceError
-from ecsauth.jsontext import JSONTextError, dumps_ascii, go_trim, loads
-from ecsauth.registry import parse_auth_key, strip_scheme
+from ecsauth.jsontext import dumps_ascii, go_trim
+from ecsauth.recover import meant_document, meant_entries
+from ecsauth.registry import AuthKey, parse_auth_key, strip_scheme
 
 ALL_LOST = "the agent has no credentials at all: private pulls fail"
 SOON_SECONDS = 3600
@@ -40,16 +41,8 @@ def check_entries(
     yield from _check_logins(settings, line, now)
 
 
-def meant_entries(meant_data: str) -> Mapping[str, Mapping[str, Any]]:
-    """Return registry → entry as meant; empty if there is no JSON object to be found."""
-    document = _document(meant_data)
-    if isinstance(document.get("auths"), dict):
-        document = document["auths"]
-    return {key: entry for key, entry in document.items() if isinstance(entry, dict)}
-
-
 def _check_members(meant_data: str, line: int) -> Iterator[Finding]:
-    document = _document(meant_data)
+    document = meant_document(meant_data)
     if isinstance(document.get("auths"), dict):
         yield error(
             "outer-auths",
@@ -186,7 +179,7 @@ def _check_keys(entries: Mapping[str, Any], line: int) -> Iterator[Finding]:
                 "the agent finds it only while the registry has no other key",
                 f"write {key.text}",
                 line,
-                fixable=True,
+                fixable=_is_only_key(key, entries),
             )
         elif key.mended:
             yield error(
@@ -222,6 +215,16 @@ def _check_keys(entries: Mapping[str, Any], line: int) -> Iterator[Finding]:
                 line,
             )
         seen.setdefault(key.match, shown)
+
+
+def _is_only_key(key: AuthKey, entries: Iterable[str]) -> bool:
+    same = 0
+    for text in entries:
+        try:
+            same += parse_auth_key(text).registry == key.registry
+        except SourceError:
+            continue
+    return same == 1
 
 
 def _check_logins(settings: EngineAuth, line: int, now: float) -> Iterator[Finding]:
@@ -289,14 +292,3 @@ def _wrong_types(auth_type: str, entry: Mapping[str, Any]) -> str:
 def _has_docker_login(entry: Mapping[str, Any]) -> bool:
     names = {name.lower() for name, value in entry.items() if value}
     return bool(names & {"username", "password", "identitytoken", "registrytoken"})
-
-
-def _document(meant_data: str) -> dict[str, Any]:
-    text = go_trim(meant_data)
-    if QUOTED.fullmatch(text):
-        text = text[1:-1]
-    try:
-        document = loads(text)
-    except JSONTextError:
-        return {}
-    return document if isinstance(document, dict) else {}

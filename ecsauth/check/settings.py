@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ecsauth.check.entries import ALL_LOST, QUOTED, check_entries, meant_entries
+from ecsauth.check.entries import ALL_LOST, QUOTED, check_entries
 from ecsauth.check.finding import Finding, error, warning
 from ecsauth.engine_auth import (
     AUTH_DATA_KEY,
@@ -16,7 +16,7 @@ from ecsauth.engine_auth import (
     EngineAuth,
 )
 from ecsauth.jsontext import JSONTextError, go_trim, loads
-from ecsauth.recover import read_present
+from ecsauth.recover import meant_entries, read_present
 
 
 def check_settings(
@@ -134,6 +134,7 @@ def _check_text(
                 ALL_LOST,
                 "make it anew: ecsauth migrate",
                 line,
+                fixable=recoverable,
             )
         else:
             yield from _check_shape(settings.auth_data, line, recoverable)

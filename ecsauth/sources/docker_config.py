@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable, Protocol
 
@@ -36,10 +36,9 @@ class _Login:
 class _Collected:
     """The outcome so far, by the key that the agent compares."""
 
-    credentials: dict[str, Credential] = field(default_factory=dict)
+    logins: dict[str, list[Credential]] = field(default_factory=dict)
     problems: dict[str, SourceError] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    ambiguous: set[str] = field(default_factory=set)
 
     def problem(self, error: SourceError) -> None:
         """Keep an error; the same one said of several registries is kept once."""
@@ -93,11 +92,10 @@ class DockerConfigSource:
                 self._collect(found, login)
             except SourceError as error:
                 found.problem(error)
-        if not found.credentials and not found.problems:
+        credentials = tuple(filter(None, (_settle(found, same) for same in found.logins.values())))
+        if not credentials and not found.problems:
             raise _no_logins(self.name, config)
-        return Fetched(
-            tuple(found.credentials.values()), tuple(found.problems.values()), tuple(found.notes)
-        )
+        return Fetched(credentials, tuple(found.problems.values()), tuple(found.notes))
 
     def _logins(self, config: DockerConfig, found: _Collected) -> Iterator[_Login]:
         """Give each registry that the file knows of, and who keeps its secret.
@@ -154,7 +152,11 @@ class DockerConfigSource:
                 )
         if credential is None:
             raise _nothing_for(key, login)
-        _merge(found, with_known_expiry(credential))
+        if credential.login == (credential.username, "", "", ""):
+            raise SourceError(
+                f"{key.registry}: a user name without a password", f"docker login {key.registry}"
+            )
+        found.logins.setdefault(key.match, []).append(with_known_expiry(credential))
 
     def _from_helper(self, key: AuthKey, login: _Login) -> Credential | None:
         answer = self._store(login.helper).get(login.server_url)
@@ -214,29 +216,27 @@ def _nothing_for(key: AuthKey, login: _Login) -> SourceError:
     )
 
 
-def _merge(found: _Collected, new: Credential) -> None:
-    """Add a login; of two for one registry, the key that needed no mending wins.
+def _settle(found: _Collected, same: Sequence[Credential]) -> Credential | None:
+    """Choose among the logins of one registry: the key as it stands, a mended one, a widened one.
 
-    Raises:
-        SourceError: two keys differ only by what the agent cannot see, and their logins differ.
-
+    Logins of the same rank that differ are a problem: the agent would take either.
     """
-    if new.match in found.ambiguous:
-        return
-    old = found.credentials.get(new.match)
-    if old is None or new.same_login(old):
-        found.credentials[new.match] = new if old is None or not new.auth_key.mended else old
-        return
-    if bool(old.auth_key.mended) == bool(new.auth_key.mended):
-        found.ambiguous.add(new.match)
-        del found.credentials[new.match]
-        raise SourceError(
-            f"{new.registry}: two entries, {old.auth_key.spelled} and {new.auth_key.spelled}, hold"
-            " different logins, and the agent would take either",
-            "remove one of them",
+    best = min(item.auth_key.rank for item in same)
+    first, *others = [item for item in same if item.auth_key.rank == best]
+    differing = [item for item in others if not item.same_login(first)]
+    if differing:
+        one, two = first.auth_key.spelled, differing[0].auth_key.spelled
+        found.problem(
+            SourceError(
+                f"{first.registry}: two entries, {one} and {two}, hold different logins, and the"
+                " agent would take either",
+                "remove one of them",
+            )
         )
-    winner, loser = (old, new) if new.auth_key.mended else (new, old)
-    found.credentials[new.match] = winner
-    found.notes.append(
-        f"{loser.auth_key.spelled} is left out: {winner.auth_key.spelled} is what docker uses"
-    )
+        return None
+    for item in same:
+        if item.auth_key.rank > best and not item.same_login(first):
+            found.notes.append(
+                f"{item.auth_key.spelled} is left out: {first.auth_key.spelled} counts"
+            )
+    return first

@@ -13,6 +13,7 @@ import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
+    InsecureRequestWarning,
     LocationValueError,
     NewConnectionError,
     ProxyError,
@@ -44,6 +45,8 @@ class UrllibHttp:
         self._timeout = urllib3.Timeout(connect=timeout, read=timeout)
         self._ca_file = ca_file
         self._unverified = unverified
+        if unverified:  # asked for by the user, or loopback
+            urllib3.disable_warnings(InsecureRequestWarning)
 
     def request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
@@ -127,14 +130,14 @@ def _http_error(error: Exception) -> HttpError:
                 f"its certificate is not trusted: {cause.verify_message}", untrusted=True
             )
         cause = cause.__cause__ or cause.__context__ or _reason(cause)
+    if isinstance(error, NewConnectionError):  # a ConnectTimeoutError in urllib3 2
+        return HttpError(_connection_words(error))
     if isinstance(error, (ConnectTimeoutError, ReadTimeoutError, TimeoutError)):
         return HttpError("no answer in time")
     if isinstance(error, ProxyError):
         return HttpError("the proxy does not answer")
     if isinstance(error, SSLError):
         return HttpError("it does not speak TLS as it should")
-    if isinstance(error, NewConnectionError):
-        return HttpError(_connection_words(error))
     return HttpError(f"the connection broke ({type(error).__name__})")
 
 

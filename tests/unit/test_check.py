@@ -40,7 +40,7 @@ FAULTS: dict[str, tuple[str, dict[str, str] | None]] = {
     "pretty-printed": ("data-spread", {HUB: "my_name"}),
     "outer-auths-kept": ("outer-auths", {HUB: "my_name"}),
     "outer-auths-docker": ("outer-auths", {HUB: "my_name"}),
-    "trailing-comma": ("data-not-json", None),
+    "trailing-comma": ("data-not-json", {HUB: "my_name"}),
     "dockercfg:key docker.io": ("hub-key", {HUB: "u"}),
     "dockercfg:key https://docker.io": ("hub-key", {HUB: "u"}),
     "dockercfg:key index.docker.io": ("hub-key", {HUB: "u"}),

@@ -185,6 +185,36 @@ def test_real_key_wins_over_an_alias_in_either_order() -> None:
         assert any("docker.io is left out" in note for note in fetched.notes)
 
 
+def test_real_key_wins_over_two_aliases_that_differ() -> None:
+    keys = ["docker.io", "index.docker.io", HUB, "docker.io/org"]
+    auths = {key: {"auth": b64(f"u{number}:p")} for number, key in enumerate(keys)}
+    fetched = fetch({"auths": auths})
+    assert users(fetched) == {"index.docker.io/v1/": "u2"}
+    assert fetched.problems == ()
+
+
+def test_alias_of_docker_hub_wins_over_a_namespace_of_it() -> None:
+    auths = {"docker.io/org": {"auth": b64("org:p")}, "docker.io": {"auth": b64("all:p")}}
+    assert users(fetch({"auths": auths})) == {"index.docker.io/v1/": "all"}
+    alone = fetch({"auths": {"docker.io/org": {"auth": b64("org:p")}}})
+    assert users(alone) == {"index.docker.io/v1/": "org"}
+    assert any("one login for all of Docker Hub" in note for note in alone.notes)
+
+
+def test_names_of_members_and_fields_are_read_in_any_case() -> None:
+    fetched = fetch(
+        {"Auths": {"a.io": {"Auth": b64("u:p")}, "b.io": {}}, "CredsStore": "s"},
+        s=FakeStore({"b.io": ("v", "q")}),
+    )
+    assert users(fetched) == {"a.io": "u", "b.io": "v"}
+
+
+def test_user_name_without_password_is_a_problem() -> None:
+    for entry in {"auth": b64("u:")}, {"username": "u"}:
+        (problem,) = fetch({"auths": {"a.io": entry}}).problems
+        assert "without a password" in str(problem)
+
+
 def test_mended_keys_and_base64_are_said() -> None:
     fetched = fetch({"auths": {"docker.io": {"auth": "dTpwcA"}}})
     assert [item.auth_key.text for item in fetched.credentials] == [HUB]

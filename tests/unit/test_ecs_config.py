@@ -87,6 +87,9 @@ def test_read_as_ecs_init(text: bytes, variables: dict[str, str]) -> None:
             b"%T\n%D\nA=1\n",
         ),
         (b"ECS_ENGINE_AUTH_DATA='{\n}'\nA=1\n", b"%T\n%D\nA=1\n"),
+        (b'ECS_ENGINE_AUTH_DATA={"q.io":\\\n{}}\nA=1\n', b"%T\n%D\nA=1\n"),
+        (b'ECS_ENGINE_AUTH_DATA=\n{"q.io":{}}\nA=1\n', b"%T\n%D\nA=1\n"),
+        (b'ECS_ENGINE_AUTH_DATA="\n{"q.io":{}}"\nA=1\n', b"%T\n%D\nA=1\n"),
         # what only looks like the rest of a value stays
         (b"ECS_ENGINE_AUTH_DATA={\n}x\nA=1\n", b"%T\n%D\n}x\nA=1\n"),
         (b"ECS_ENGINE_AUTH_DATA={\nA=1\n", b"%T\n%D\nA=1\n"),
@@ -162,12 +165,15 @@ def test_large_spread_value_is_read_in_linear_time() -> None:
 
 @pytest.mark.parametrize("excess", [0, 1])
 def test_value_over_the_limit_is_refused(excess: int) -> None:
-    settings = EngineAuth("docker", "x" * (MAX_AUTH_DATA_BYTES + excess))
+    settings = EngineAuth("dockercfg", "x" * (MAX_AUTH_DATA_BYTES + excess))
     if excess:
         with pytest.raises(EncodeError, match="131,051 bytes; a variable holds 131,050") as caught:
             check_size(settings)
         assert "--format docker" in caught.value.hint
         assert "ecs.config.json" in caught.value.hint
+        with pytest.raises(EncodeError) as caught:
+            check_size(EngineAuth("docker", settings.auth_data))
+        assert "--format docker" not in caught.value.hint
     else:
         check_size(settings)
 

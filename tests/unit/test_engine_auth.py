@@ -277,9 +277,11 @@ def test_redact_hides_all_but_user_and_email() -> None:
     shown = redact(EngineAuth("docker", json.dumps({"q.io": entry, "https://a:s3@b": "s"})))
     assert json.loads(shown.auth_data) == {
         "q.io": {"username": "u", "password": "***", "auth": "***", "email": "e", "odd": "***"},
-        "***": "***",
+        "<a key of 14 characters>": "***",
     }
     assert redact(EngineAuth("docker", "hunter2 {")).auth_data == "<9 characters>"
+    assert redact(EngineAuth("docker hunter2", "")).auth_type == "<14 characters>"
+    assert redact(EngineAuth("'Docker'", "")).auth_type == "'Docker'"
 
 
 def test_limit_is_what_a_linux_environment_holds() -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ecsauth.ecs_config import full_value, read_engine_auth
-from ecsauth.engine_auth import EngineAuth
+from ecsauth.engine_auth import EngineAuth, decode, resolve
 from ecsauth.recover import read_present
 from tests.conftest import DATA, b64
 
@@ -35,7 +35,7 @@ _MEANT = {
     "docker:newline in password": {"quay.io": "u"},
     "data-empty-object": {},
     "data-missing": {},
-    "trailing-comma": {},
+    "trailing-comma": {_HUB: "my_name"},
 }
 
 
@@ -59,10 +59,84 @@ def test_good_settings_come_without_a_word() -> None:
     assert present.warnings == ()
 
 
-def test_value_beyond_repair_is_replaced_and_said() -> None:
-    present = read_present(EngineAuth("docker", '{"q.io":'))
+@pytest.mark.parametrize(
+    ("auth_type", "auth_data"),
+    [
+        ("docker", '{"q.io":'),
+        ("docker", "hunter2"),
+        ('dockercfg ECS_ENGINE_AUTH_DATA={"q.io":{"auth":"x"}}', ""),
+        ('{"q.io":{"auth":"x"}}', "dockercfg"),
+    ],
+)
+def test_value_beyond_repair_is_lost(auth_type: str, auth_data: str) -> None:
+    present = read_present(EngineAuth(auth_type, auth_data))
     assert present.credentials == ()
-    assert any("replaced" in line for line in present.warnings)
+    assert present.lost
+
+
+@pytest.mark.parametrize(
+    ("auth_type", "auth_data"),
+    [("", ""), ("docker", ""), ("docker", "{}"), ("Docker", "''"), ("dockercfg", '{"q.io":{}}')],
+)
+def test_nothing_is_lost_where_nothing_is(auth_type: str, auth_data: str) -> None:
+    assert read_present(EngineAuth(auth_type, auth_data)).lost == ""
+
+
+_PLAIN = '{"ghcr.io":{"auth":"dTpw"}}'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        f"'{_PLAIN}'",
+        f'"{_PLAIN}"',
+        json.dumps(_PLAIN),
+        json.dumps(_PLAIN)[1:-1],
+        '{"ghcr.io":{"auth":"dTpw",},}',
+        '{"ghcr.io":{"Auth":"dTpw"},"credsStore":"x"}',
+        '{"auths":{"ghcr.io":{"auth":"dTpw"}},"credsStore":"x"}',
+    ],
+)
+@pytest.mark.parametrize("auth_type", ["dockercfg", "docker", "'docker'", "DOCKERCFG", "basic", ""])
+def test_mangled_data_are_recovered(auth_type: str, data: str) -> None:
+    present = read_present(EngineAuth(auth_type, data))
+    assert [(item.match, item.login[:2]) for item in present.credentials] == [
+        ("ghcr.io", ("u", "p"))
+    ]
+    assert present.lost == ""
+
+
+def test_comma_in_a_password_is_no_trailing_comma() -> None:
+    data = '{"q.io":{"username":"u","password":"a,}b",}}'
+    (item,) = read_present(EngineAuth("docker", data)).credentials
+    assert item.secret == "a,}b"
+
+
+def test_names_of_fields_are_recovered_in_any_case() -> None:
+    data = '{"q.io":{"Username":"u","Password":"p"}}'
+    (item,) = read_present(EngineAuth('"docker"', data)).credentials
+    assert item.login[:2] == ("u", "p")
+
+
+@pytest.mark.parametrize("tail", ["/", "/v1/", "/v2", "/v2/"])
+def test_key_with_a_path_that_the_agent_matches_stays(tail: str) -> None:
+    data = {"q.io": {"auth": b64("a:1")}, f"https://q.io{tail}": {"auth": b64("b:2")}}
+    current = EngineAuth("dockercfg", json.dumps(data))
+    present = read_present(current).credentials
+    image = f"q.io{tail}/app"
+    before = resolve(decode(current).credentials, image).credential
+    after = resolve(present, image).credential
+    assert before is not None
+    assert after is not None
+    assert before.username == after.username == "b"
+
+
+def test_entry_without_login_keeps_its_images_anonymous() -> None:
+    data = '{"q.io":{"username":"u","password":"p"},"q.io/public":{}}'
+    present = read_present(EngineAuth("docker", data)).credentials
+    found = resolve(present, "q.io/public/app").credential
+    assert found is not None
+    assert not any(found.login)
 
 
 def test_entry_in_the_form_of_the_other_format_is_recovered() -> None:
