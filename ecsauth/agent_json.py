@@ -7,12 +7,19 @@ holds. Go matches the names without regard to case (aws/amazon-ecs-agent ``agent
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import TargetError
-from ecsauth.jsontext import JSONTextError, Pairs, dumps_ascii, loads, loads_pairs
+from ecsauth.jsontext import (
+    JSONTextError,
+    Pairs,
+    dumps_ascii,
+    dumps_spelled,
+    loads,
+    loads_pairs,
+    loads_spelled,
+)
 
 TYPE_NAME = "EngineAuthType"
 DATA_NAME = "EngineAuthData"
@@ -39,6 +46,12 @@ def read_engine_auth(data: bytes) -> EngineAuth:
     return EngineAuth(auth_type, auth_data)
 
 
+def is_untidy(data: bytes) -> bool:
+    """Return whether one of the settings is there twice."""
+    names = [name.casefold() for name, _ in _parse(data, loads_pairs)]
+    return any(names.count(name.casefold()) > 1 for name in (TYPE_NAME, DATA_NAME))
+
+
 def write_engine_auth(data: bytes, engine_auth: EngineAuth) -> bytes:
     """Return the file with the two settings in it, its other members kept in their order.
 
@@ -49,7 +62,7 @@ def write_engine_auth(data: bytes, engine_auth: EngineAuth) -> bytes:
     ours = {TYPE_NAME.casefold(), DATA_NAME.casefold()}
     members = {
         name: _plain(value)
-        for name, value in _parse(data, loads_pairs)
+        for name, value in _parse(data, loads_spelled)
         if name.casefold() not in ours
     }
     members[TYPE_NAME] = engine_auth.auth_type
@@ -59,7 +72,7 @@ def write_engine_auth(data: bytes, engine_auth: EngineAuth) -> bytes:
 
 def dumps(members: dict[str, Any]) -> bytes:
     """Write the file's text: indented, for a person edits it too."""
-    return (json.dumps(members, indent=4, ensure_ascii=True) + "\n").encode("ascii")
+    return (dumps_spelled(members, indent=4) + "\n").encode("ascii")
 
 
 def _parse(data: bytes, parse: Any) -> Pairs:

@@ -85,7 +85,7 @@ def write_engine_auth(data: bytes, engine_auth: EngineAuth) -> bytes:
 
     """
     check_size(engine_auth)
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") and b"\0" in data:
         raise TargetError("the target is UTF-16 text, which nothing reads", "save it as UTF-8")
     if data.lstrip().startswith(b"{") and object_end(data.decode("utf-8", "replace").lstrip()):
         raise TargetError(

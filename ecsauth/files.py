@@ -134,12 +134,13 @@ def write_atomic(path: Path, data: bytes, previous: FileState | None = None) -> 
     try:
         _write_temporary(temporary, path, data)
         if previous is not None and previous.data is not None:
-            write_atomic(locate(previous_path(path)), previous.data)
+            write_atomic(previous_path(path), previous.data)
         temporary.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise target_error(path, error) from error
+        is_other = error.filename == str(temporary) and error.errno == errno.EISDIR
+        raise target_error(temporary if is_other else path, error) from error
     except BaseException:  # Ctrl-C, or an error that names its path already
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -226,9 +227,11 @@ def _follow(path: Path, status: os.stat_result) -> Path:
 
 def _write_temporary(temporary: Path, path: Path, data: bytes) -> None:
     try:
-        old = path.stat()
+        old: os.stat_result | None = path.lstat()
     except FileNotFoundError:
         old = None
+    if old is not None and stat.S_ISLNK(old.st_mode):
+        old = None  # a link in place of a file that is ours: the link itself is replaced
     if old is not None and not os.access(path, os.W_OK, effective_ids=True):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     with contextlib.suppress(FileNotFoundError):

@@ -18,6 +18,8 @@ _GO_SPACE = (
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+_NUMBER_MARK = "\0ecsauth number "
+_SPELLED_NUMBER = re.compile(r'"\\u0000ecsauth number ([-+.0-9eE]+)"')
 _LARGEST = 1.7976931348623157e308
 _TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(\s*[}\]])')
 
@@ -73,6 +75,22 @@ def loads_pairs(text: str) -> Any:
     return _loads(text, Pairs)
 
 
+def loads_spelled(text: str) -> Any:
+    """Parse JSON text as `loads_pairs`, each number kept as it is spelled, for `dumps_spelled`.
+
+    Raises:
+        JSONTextError: as `loads`.
+
+    """
+    return _loads(text, Pairs, number=lambda digits: f"{_NUMBER_MARK}{digits}")
+
+
+def dumps_spelled(value: Any, indent: int) -> str:
+    """Write the values of `loads_spelled`: ASCII, indented, numbers as they were spelled."""
+    text = json.dumps(value, ensure_ascii=True, indent=indent, allow_nan=False)
+    return _SPELLED_NUMBER.sub(r"\1", text)
+
+
 def loads_lenient(text: str) -> Any:
     r"""Parse JSON text that a person or a shell has mangled; None if nothing can be made of it.
 
@@ -116,14 +134,18 @@ def dumps_jq(value: Any) -> str:
     return go_string(text).replace("\x7f", "\\u007f")
 
 
-def _loads(text: str, hook: Callable[[list[tuple[str, Any]]], Any] | None) -> Any:
+def _loads(
+    text: str,
+    hook: Callable[[list[tuple[str, Any]]], Any] | None,
+    number: Callable[[str], Any] | None = None,
+) -> Any:
     try:
         return json.loads(
             text,
             object_pairs_hook=hook,
             parse_constant=_refuse_constant,
-            parse_int=_parse_int,
-            parse_float=_parse_float,
+            parse_int=number or _parse_int,
+            parse_float=number or _parse_float,
         )
     except json.JSONDecodeError as error:
         # `from None`: the exception holds the whole document, secrets included.

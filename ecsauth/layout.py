@@ -28,6 +28,7 @@ class Layout:
         warning: settings → what another reader of the same text would trip over, or empty.
         check: (text, Unix seconds, what else bears on it) → what is wrong with the text.
         mend: text → the text with what is safe to mend put right.
+        is_untidy: text → whether a setting is repeated in it, so that old secrets stand about.
         names: what the text calls the two settings.
         has_type: False if the text has no place for ECS_ENGINE_AUTH_TYPE.
 
@@ -39,6 +40,7 @@ class Layout:
     warning: Callable[[EngineAuth], str]
     check: Callable[[bytes, float, Surroundings], tuple[Finding, ...]]
     mend: Callable[[bytes], bytes]
+    is_untidy: Callable[[bytes], bool]
     has_type: bool = True
     names: tuple[str, str] = (AUTH_TYPE_KEY, AUTH_DATA_KEY)
 
@@ -70,6 +72,7 @@ ENV_FILE = Layout(
     warning=ecs_config.size_warning,
     check=check_env_file,
     mend=mend,
+    is_untidy=ecs_config.is_untidy,
 )
 """``ecs.config``, or two lines for it."""
 
@@ -80,6 +83,7 @@ AGENT_JSON = Layout(
     warning=_no_warning,
     check=check_agent_json,
     mend=mend_agent_json,
+    is_untidy=agent_json.is_untidy,
     names=(agent_json.TYPE_NAME, agent_json.DATA_NAME),
 )
 """``ecs.config.json``, or the members for it."""
@@ -91,6 +95,7 @@ DATA = Layout(
     warning=ecs_config.data_warning,
     check=_check_nothing,
     mend=_as_it_is,
+    is_untidy=lambda _: False,
     has_type=False,
 )
 """The bare value of ECS_ENGINE_AUTH_DATA."""

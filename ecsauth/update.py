@@ -228,6 +228,8 @@ def _apply(fetched: Fetched, target: Target, request: Request, now: float) -> Ou
     if request.replace and fetched.problems:
         warnings.append("nothing was dropped (--replace), because not every login could be had")
     notes = [*fetched.notes, *_ecr_notes(fetched.credentials, now)]
+    if layout.is_untidy(text):
+        plan = replace(plan, changed=True)
     if plan.changed:
         new_text = layout.write(text, plan.engine_auth)
         _verify(layout, new_text, plan)

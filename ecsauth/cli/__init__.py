@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -10,9 +12,9 @@ from typing import NoReturn
 
 import click
 
-from ecsauth.cli.console import say, say_error, settle_stdout
+from ecsauth.cli.console import say, say_error, settle_streams
 from ecsauth.cli.group import cli
-from ecsauth.errors import EcsauthError, UsageError
+from ecsauth.errors import EcsauthError, TargetError, UsageError
 
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
@@ -20,6 +22,8 @@ _BROKEN_PIPE = 141
 
 def main() -> NoReturn:
     """Run the command of the process and exit with its code."""
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGHUP, _end)
     sys.exit(run(sys.argv[1:]))
 
 
@@ -28,13 +32,13 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _run(arguments)
     finally:
-        settle_stdout()
+        settle_streams()
 
 
 def _run(arguments: Sequence[str]) -> int:
     """Run one command. The only place that catches everything."""
     try:
-        code = cli.main(_with_values(arguments), prog_name="ecsauth", standalone_mode=False)
+        code = _invoke(_with_values(arguments))
     except EcsauthError as error:
         say_error(error)
         return error.exit_code
@@ -42,14 +46,32 @@ def _run(arguments: Sequence[str]) -> int:
         say("error", f"{error.format_message().rstrip('.')}; see {_help_command(error)}")
         return UsageError.exit_code
     except (KeyboardInterrupt, click.Abort):
-        say("error", "interrupted; every file is whole, and as it was unless said otherwise")
+        say("error", "interrupted; every file is whole: run it again")
         return _INTERRUPTED
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except BrokenPipeError:
         return _BROKEN_PIPE
+    except OSError as error:  # all others are wrapped where they happen
+        say("error", f"the output was not written: {error.strerror}")
+        return TargetError.exit_code
     except Exception as error:
         say("error", f"unexpected: {_where(error)}; this is a fault of ecsauth: report it")
         return EcsauthError.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _invoke(arguments: list[str]) -> object:
+    """Run the group without click's own ``main``, which ends the process when a pipe breaks."""
+    if "_ECSAUTH_COMPLETE" in os.environ:
+        cli.main(arguments, prog_name="ecsauth")
+    with cli.make_context("ecsauth", arguments) as context:
+        return cli.invoke(context)
+
+
+def _end(number: int, _: object) -> NoReturn:
+    """End on a signal as an exception does: temporary files and helpers go first."""
+    raise SystemExit(128 + number)
 
 
 def _with_values(arguments: Sequence[str]) -> list[str]:

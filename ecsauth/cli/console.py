@@ -79,19 +79,22 @@ def print_json(document: dict[str, Any]) -> None:
     write_stream(result_stream(), f"{json.dumps(document, indent=2)}\n".encode("ascii"))
 
 
-def settle_stdout() -> None:
+def settle_streams() -> None:
     """Keep Python from trying again, at exit, to write what could not be written."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _write_line(stream: TextIO, line: str) -> None:
     data = f"{printable(line)}\n".encode(stream.encoding or "utf-8", "backslashreplace")
     stream.flush()
-    stream.buffer.write(data)
+    rest = memoryview(data)
+    while rest:
+        rest = rest[stream.buffer.write(rest) or 0 :]
     stream.buffer.flush()
 
 

@@ -13,7 +13,7 @@ import click
 from ecsauth.check import ERROR, Finding
 from ecsauth.cli import options
 from ecsauth.cli.console import print_json, print_lines, result_stream, say_all, stdin_stream
-from ecsauth.engine_auth import decode
+from ecsauth.engine_auth import decode, redact
 from ecsauth.errors import CheckError, UsageError
 from ecsauth.explain import Explanation, explain
 from ecsauth.targets import DEFAULT_TARGET, Reading, parse_target, read_target
@@ -87,7 +87,7 @@ def _check_document(reading: Reading, findings: Sequence[Finding], fixed: bool) 
         "errors": errors,
         "warnings": len(findings) - errors,
         "fixed": fixed,
-        "type": settings.auth_type if settings else "",
+        "type": redact(settings).auth_type if settings else "",
         "registries": len(decode(settings).credentials) if settings else 0,
         "findings": [asdict(item) for item in findings],
     }

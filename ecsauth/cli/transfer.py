@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import sys
 import time
 from pathlib import Path
@@ -17,13 +16,13 @@ from ecsauth.cli.console import (
     say,
     say_all,
     say_error,
-    stdin_stream,
 )
+from ecsauth.cli.context import account_of, make_context
 from ecsauth.cli.report import diff_lines, restart_advice, summary_lines
 from ecsauth.cli.verification import make_verifier
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.layout import AGENT_JSON, DATA, ENV_FILE
-from ecsauth.sources import Account, Context, find_login_file, parse_source
+from ecsauth.sources import find_login_file, parse_source
 from ecsauth.targets import DEFAULT_TARGET, parse_target
 from ecsauth.targets.local_file import LocalFile
 from ecsauth.targets.stdout import Stdout, write_stream
@@ -66,7 +65,7 @@ def convert(
     .dockerconfigjson), docker-config:PATH, env:VARIABLE, or - for standard input. Of two
     sources with a login for the same registry, the later counts.
     """
-    context = _context(helper_timeout, select)
+    context = make_context(helper_timeout, select)
     if sources.count("-") > 1:
         raise UsageError("- (standard input) is given twice")
     parsed = [parse_source(text, context) for text in sources]
@@ -134,12 +133,12 @@ def migrate(
     """
     if len(targets) != 1:
         raise UsageError(f"migrate writes one target, and {len(targets)} are given")
-    name, account = login_file, None
+    name = login_file
     if name is None:
-        found = find_login_file(os.environ, _account)
-        name, account = f"docker-config:{found.path}", found.owner
+        found = find_login_file(os.environ, account_of)
+        name = f"docker-config:{found.path}"
         say_all("note", [] if quiet else [found.note])
-    source = parse_source(name, _context(helper_timeout, select, account))
+    source = parse_source(name, make_context(helper_timeout, select))
     destination = parse_target(targets[0], lock_timeout, result_stream())
     verifier = make_verifier(timeout, insecure_registry, ca_file) if verify_first else None
     request = Request(auth_format, replace, dry_run, verifier, verify_first == "warn")
@@ -155,21 +154,11 @@ def migrate(
     code = _report(outcome, quiet)
     if isinstance(destination, LocalFile):
         say_all("warning", destination.warnings())
+        if not dry_run and not outcome.written:
+            say_all("note", destination.narrow())
         if outcome.written and not quiet:
             say("next", restart_advice())
     return code
-
-
-def _context(helper_timeout: float, select: str, account: Account | None = None) -> Context:
-    return Context(os.environ, stdin_stream(), helper_timeout, select, account)
-
-
-def _account(name: str) -> Account | None:
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        return None
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
 
 
 def _report(outcome: Outcome, quiet: bool) -> int:

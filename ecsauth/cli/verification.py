@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -15,10 +14,11 @@ import click
 
 from ecsauth.cli import options
 from ecsauth.cli.console import print_json, print_lines, say_all, say_error, stdin_stream
+from ecsauth.cli.context import make_context
 from ecsauth.credential import Credential, Fetched
 from ecsauth.engine_auth import decode
 from ecsauth.errors import SourceError, UsageError
-from ecsauth.sources import Context, parse_source
+from ecsauth.sources import parse_source
 from ecsauth.targets import DEFAULT_TARGET, read_target
 from ecsauth.update import Verifier, fetch_all
 from ecsauth.verdict import ACCEPTED, Verdict
@@ -58,7 +58,7 @@ def verify(
     if sources and target:
         raise UsageError("name either SOURCE or --from")
     if sources:
-        context = Context(os.environ, stdin_stream(), helper_timeout, select)
+        context = make_context(helper_timeout, select)
         fetched = fetch_all([parse_source(text, context) for text in sources], time.time())
     else:
         fetched = _from_target(target or DEFAULT_TARGET)

@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 _SCHEME = re.compile(r"([a-z][a-z0-9-]+):")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FILE_SCHEME = "docker-config:"
 _VARIABLE_SCHEME = "env:"
 
@@ -36,7 +37,7 @@ class Context:
         stdin: for ``-``.
         helper_timeout: seconds for each call of a credential helper.
         selected: JMESPath for a login file's entries; empty for its own shape.
-        account: as whom to run credential helpers; None is our own.
+        owner_of: gives another user's account for his file; None for our own or if unknown.
 
     """
 
@@ -44,7 +45,7 @@ class Context:
     stdin: BinaryIO
     helper_timeout: float = 30.0
     selected: str = ""
-    account: Account | None = None
+    owner_of: Callable[[Path], Account | None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,11 @@ class LoginFile:
 
     Attributes:
         path: the file.
-        owner: the user whose it is, if it is another's than the one we run as.
         note: which one it is and why.
 
     """
 
     path: Path
-    owner: Account | None = None
     note: str = ""
 
 
@@ -70,23 +69,30 @@ def parse_source(text: str, context: Context) -> DockerConfigSource:
         UsageError: an empty text, or a scheme that no source has.
 
     """
+    if "{" in text or "\n" in text or len(text) > 4096:
+        raise UsageError(
+            "a SOURCE is the text of a login file, not its name",
+            "pipe it in (SOURCE is then -), or name its variable (env:DOCKER_AUTH_CONFIG)",
+        )
     if text == "-":
         return _source(
             "standard input", lambda: _read_stream(context.stdin, "standard input"), context
         )
     if text.startswith(_VARIABLE_SCHEME):
         variable = text[len(_VARIABLE_SCHEME) :]
+        if not _VARIABLE.fullmatch(variable):
+            raise UsageError("env: is not followed by the name of a variable")
         return _source(text, lambda: _read_variable(variable, context.environment), context)
     path = text[len(_FILE_SCHEME) :] if text.startswith(_FILE_SCHEME) else text
     if not path or "\0" in path:
         raise UsageError(f"{text!r} names no login file")
     scheme = _SCHEME.match(path)
-    if path == text and scheme and not Path(path).exists():
+    if path == text and scheme and not _exists(Path(path)):
         raise UsageError(
             f"{scheme.group(1)}: is no kind of source",
             f"there are PATH, {_FILE_SCHEME}PATH, {_VARIABLE_SCHEME}VARIABLE and - (stdin)",
         )
-    return _source(path, lambda: _read_path(Path(path)), context)
+    return _source(path, lambda: _read_path(Path(path)), context, Path(path))
 
 
 def find_login_file(
@@ -108,37 +114,53 @@ def find_login_file(
     directory = environment.get("DOCKER_CONFIG", "")
     if directory:
         path = Path(directory) / "config.json"
-        return LoginFile(path, note=f"the login file is {path} ($DOCKER_CONFIG)")
+        return LoginFile(path, f"the login file is {path} ($DOCKER_CONFIG)")
     home = environment.get("HOME", "")
     caller_name = environment.get("SUDO_USER", "")
     caller = account_of(caller_name) if caller_name else None
     own = _login_files(home)
     theirs = _login_files(caller.home) if caller and caller.home != home else []
-    mine = next((path for path in own if path.exists()), None)
-    his = next((path for path in theirs if path.exists()), None)
+    mine = next(filter(_exists, own), None)
+    his = next(filter(_exists, theirs), None)
     if mine is not None:
         unused = f"; {caller_name} has {his}, name it to use that" if his else ""
-        return LoginFile(mine, note=f"the login file is {mine}{unused}")
+        return LoginFile(mine, f"the login file is {mine}{unused}")
     if his is not None:
-        return LoginFile(his, caller, f"the login file is {his}, of {caller_name}, who called sudo")
+        return LoginFile(his, f"the login file is {his}, of {caller_name}, who called sudo")
     looked = ", ".join(str(path) for path in [*own, *theirs]) or "no HOME is set"
     raise SourceError(f"no docker login file: {looked}", "log in first (docker login), or name one")
+
+
+def _exists(path: Path) -> bool:
+    """Return whether there is such a file.
+
+    Raises:
+        SourceError: a directory on the way to it may not be looked into.
+
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}", "run it with sudo") from error
 
 
 def _login_files(home: str) -> list[Path]:
     return [Path(home) / ".docker" / "config.json", Path(home) / ".dockercfg"] if home else []
 
 
-def _source(name: str, load: Callable[[], bytes], context: Context) -> DockerConfigSource:
+def _source(
+    name: str, load: Callable[[], bytes], context: Context, path: Path | None = None
+) -> DockerConfigSource:
     def open_store(store: str) -> CredentialStore:
-        return CredentialStore(store, context.helper_timeout, context.environment, context.account)
+        owner = context.owner_of(path) if path else None
+        return CredentialStore(store, context.helper_timeout, context.environment, owner)
 
     return DockerConfigSource(name, load, open_store, context.selected)
 
 
 def _read_path(path: Path) -> bytes:
     try:
-        if path.parent == Path("/dev/fd") and path.is_fifo():  # the shell's <(command)
+        if str(path).startswith(("/dev/fd/", "/dev/stdin")) and path.is_fifo():  # <(command)
             with path.open("rb") as stream:
                 return _read_stream(stream, str(path))
         return read_regular(path)

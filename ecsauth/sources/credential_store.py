@@ -17,7 +17,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO
+from pathlib import Path
 
 from ecsauth.errors import SourceError
 from ecsauth.jsontext import JSONTextError, loads
@@ -28,6 +28,7 @@ NOT_FOUND = "credentials not found in native keychain"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MAX_OUTPUT = 1024 * 1024
 _MAX_REASON = 200
+_LINGER_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class CredentialStore:
                 f"{self.program} is not on PATH, and the login file keeps its secrets there",
                 "install it, or run this where docker login was run",
             )
-        self._executable = found
+        self._executable = str(Path(found).absolute())  # PATH may hold relative entries
         self._timeout = timeout
         self._timed_out = False
         self._account = account
@@ -88,12 +89,12 @@ class CredentialStore:
             SourceError: the helper failed, hung or answered something else.
 
         """
-        status, output = self._run("get", server_url)
-        text = _text(output)
+        status, text, stderr = self._run("get", server_url)
         if status != 0:
             if NOT_FOUND in text:
                 return None
-            raise SourceError(f"{self.program} get {server_url}: {_reason(text, status)}")
+            why = _reason(text or stderr, status)
+            raise SourceError(f"{self.program} get {server_url}: {why}")
         answer = self._json(text, "get")
         username, secret = answer.get("Username"), answer.get("Secret")
         if not isinstance(username, str) or not isinstance(secret, str):
@@ -107,10 +108,9 @@ class CredentialStore:
             SourceError: as `get`.
 
         """
-        status, output = self._run("list", "")
-        text = _text(output)
+        status, text, stderr = self._run("list", "")
         if status != 0:
-            raise SourceError(f"{self.program} list: {_reason(text, status)}")
+            raise SourceError(f"{self.program} list: {_reason(text or stderr, status)}")
         answer = self._json(text, "list")
         return {key: value for key, value in answer.items() if isinstance(value, str)}
 
@@ -123,7 +123,7 @@ class CredentialStore:
             raise SourceError(f"{self.program} {action}: its answer is not the JSON of a helper")
         return answer
 
-    def _run(self, action: str, stdin: str) -> tuple[int, bytes]:
+    def _run(self, action: str, stdin: str) -> tuple[int, str, str]:
         if self._timed_out:
             raise self._too_slow()
         account = self._account
@@ -134,7 +134,7 @@ class CredentialStore:
                 [self._executable, action],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
                 env=self._environment,
                 cwd="/",
                 start_new_session=True,
@@ -151,34 +151,42 @@ class CredentialStore:
 
     def _converse(
         self, process: subprocess.Popen[bytes], action: str, stdin: str
-    ) -> tuple[int, bytes]:
+    ) -> tuple[int, str, str]:
         end = time.monotonic() + self._timeout
-        source, sink = process.stdout, process.stdin
-        if source is None or sink is None:  # never: both were asked for
-            raise SourceError(f"{self.program} {action}: no pipe to it")
         with contextlib.suppress(BrokenPipeError):
-            sink.write(stdin.encode("utf-8", "replace"))  # less than a pipe holds
-            sink.close()
-        output = self._read(source, end, action)
+            if process.stdin is not None:
+                process.stdin.write(stdin.encode("utf-8", "replace"))  # less than a pipe holds
+                process.stdin.close()
+        output = self._read(process, end, action)
         try:
-            return process.wait(max(0.0, end - time.monotonic())), output
+            status = process.wait(max(0.0, end - time.monotonic()))
         except subprocess.TimeoutExpired:
             raise self._too_slow() from None
+        return status, _text(output["stdout"]), _text(output["stderr"])
 
-    def _read(self, stream: IO[bytes], end: float, action: str) -> bytes:
-        output = b""
+    def _read(
+        self, process: subprocess.Popen[bytes], end: float, action: str
+    ) -> dict[str, bytearray]:
+        """Read both streams to their end, or until a while after the helper has ended."""
+        output = {"stdout": bytearray(), "stderr": bytearray()}
         with selectors.DefaultSelector() as selector:
-            selector.register(stream, selectors.EVENT_READ)
-            while True:
-                left = end - time.monotonic()
-                if left <= 0 or not selector.select(left):
+            for name, stream in (("stdout", process.stdout), ("stderr", process.stderr)):
+                if stream is not None:
+                    selector.register(stream, selectors.EVENT_READ, name)
+            while selector.get_map():
+                if time.monotonic() >= end:
                     raise self._too_slow()
-                chunk = os.read(stream.fileno(), 65536)
-                if not chunk:
-                    return output
-                output += chunk
-                if len(output) > _MAX_OUTPUT:
-                    raise SourceError(f"{self.program} {action}: its answer is over 1 MiB")
+                ready = selector.select(_LINGER_SECONDS)
+                if not ready and process.poll() is not None:
+                    break  # a child of it holds the stream open; its own answer is complete
+                for key, _ in ready:
+                    chunk = os.read(key.fd, 65536)
+                    output[key.data] += chunk
+                    if not chunk:
+                        selector.unregister(key.fileobj)
+                    if len(output[key.data]) > _MAX_OUTPUT:
+                        raise SourceError(f"{self.program} {action}: its answer is over 1 MiB")
+        return output
 
     def _too_slow(self) -> SourceError:
         self._timed_out = True  # and is not waited for again
@@ -188,10 +196,13 @@ class CredentialStore:
         )
 
 
-def _text(output: bytes) -> str:
+def _text(output: bytearray) -> str:
     return output.decode("utf-8", "replace").strip()
 
 
 def _reason(text: str, status: int) -> str:
+    """Return the first line of a helper's complaint; what may be an answer is never shown."""
     first = text.splitlines()[0][:_MAX_REASON] if text else "no reason given"
+    if "{" in text or "Secret" in text:
+        first = "its output is not shown, for it may hold a secret"
     return f"{first} (exit code {status})"

@@ -29,8 +29,10 @@ def parse_target(text: str, lock_timeout: float, stdout: BinaryIO) -> LocalFile 
         return Stdout(stdout, ENV_FILE)
     if not text:
         raise UsageError("the target is empty", f"the usual one is {DEFAULT_TARGET}")
-    if "\0" in text:
-        raise UsageError("the target contains a NUL character")
+    if set(text) & set("{\n\0") or len(text) > 4096:
+        raise UsageError(
+            "the target is some text, not a path", f"the usual one is {DEFAULT_TARGET}"
+        )
     if "://" in text:
         raise UsageError(
             f"{text.partition('://')[0]}:// is no target", f"name a path, such as {DEFAULT_TARGET}"

@@ -18,6 +18,7 @@ from ecsauth.files import (
     previous_path,
     read_regular,
     read_state,
+    target_error,
     write_atomic,
 )
 from ecsauth.layout import AGENT_JSON, ENV_FILE, Layout
@@ -51,12 +52,21 @@ class LocalFile:
         notes = []
         if state.data is not None:
             notes.append(f"the content before is in {previous_path(state.path)}")
-        narrowed = state.mode & PRIVATE
-        if state.mode != narrowed:
-            notes.append(
-                f"others could read {self.name} (mode {state.mode:04o}); it is {narrowed:04o} now"
-            )
+        if state.mode != state.mode & PRIVATE:
+            notes.append(_narrowed(self.name, state.mode))
         return tuple(notes)
+
+    def narrow(self) -> tuple[str, ...]:
+        """Take the file's secrets from the eyes of others without writing it; return notes."""
+        path = locate(self.path)
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode == mode & PRIVATE:
+                return ()
+            path.chmod(mode & PRIVATE)
+        except OSError as error:
+            raise target_error(path, error) from error
+        return (_narrowed(self.name, mode),)
 
     def surroundings(self) -> Surroundings:
         """Return what else on this host bears on the settings in this file."""
@@ -99,6 +109,10 @@ class LocalFile:
         if not mode & ~PRIVATE & 0o077:
             return ""
         return f"others can read the secrets in {self.name} (mode {mode:04o}): chmod 600 it"
+
+
+def _narrowed(name: str, mode: int) -> str:
+    return f"others could reach {name} (mode {mode:04o}); it is {mode & PRIVATE:04o} now"
 
 
 def _is_standard(path: Path) -> bool:

@@ -43,7 +43,9 @@ def write_stream(stream: BinaryIO, text: bytes) -> None:
 
     """
     try:
-        stream.write(text)
+        rest = memoryview(text)
+        while rest:  # an unbuffered stream (PYTHONUNBUFFERED) writes a part at a time
+            rest = rest[stream.write(rest) or 0 :]
         stream.flush()
     except BrokenPipeError:
         raise

@@ -28,7 +28,8 @@ _TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 _ODD = st.sampled_from(["", '"', "\\", "p\\", "'x'", "a # b", "$HOME", "%n", "`id`", "\n", "ü€😀"])
 _PART = _TEXT | _ODD
 _KEY = st.from_regex(r"[a-z0-9]{1,6}\.[a-z]{2,3}(:[0-9]{2,5})?(/[a-z]{1,4})?", fullmatch=True)
-_CREDENTIALS = st.dictionaries(_KEY, st.tuples(_PART, _PART, _PART), min_size=1, max_size=5)
+_LOGIN = st.tuples(_PART, _PART, _PART, _PART, _PART)
+_CREDENTIALS = st.dictionaries(_KEY, _LOGIN, min_size=1, max_size=5)
 _BEFORE = st.sampled_from(
     [b"", b"ECS_CLUSTER=x\n", b"A=1\r\nB=2\r\n", b"# c\n\nA=1", b"A=1\\\n", b"A='q'\n\n\n"]
 )
@@ -53,13 +54,20 @@ def container_settings(docker: Docker, cli: str, path: Path) -> tuple[EngineAuth
 def test_any_credentials_survive_the_env_file(
     docker: Docker,
     tmp_path: Path,
-    entries: dict[str, tuple[str, str, str]],
+    entries: dict[str, tuple[str, str, str, str, str]],
     as_docker: bool,
     before: bytes,
 ) -> None:
     meant = [
-        Credential(parse_auth_key(key), user, secret, email=email)
-        for key, (user, secret, email) in entries.items()
+        Credential(
+            parse_auth_key(key),
+            user,
+            secret,
+            identity_token=identity if as_docker else "",
+            registry_token=bearer if as_docker else "",
+            email=email,
+        )
+        for key, (user, secret, email, identity, bearer) in entries.items()
     ]
     auth_format = "docker" if as_docker else choose_format(meant)
     text = write_engine_auth(before, encode(meant, auth_format))

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from ecsauth.jsontext import dumps_jq, loads
+from ecsauth.docker_config import parse_document
+from ecsauth.layout import DATA
+from ecsauth.update import raw_settings
 from tests.conftest import Result, b64, need
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -66,5 +68,7 @@ def test_raw_data_of_the_samples_is_what_jq_prints(ecsauth: Callable[..., Result
 )
 def test_compact_text_of_any_value_is_what_jq_prints(tmp_path: Path, value: Any) -> None:
     path = tmp_path / "value.json"
+    assume(value is not None)
     path.write_text(json.dumps({"auths": value}))
-    assert f"{dumps_jq(loads(path.read_text())['auths'])}\n".encode() == jq(path)
+    text, _ = raw_settings(parse_document(path.read_bytes(), "f"), "auths", "auto", DATA)
+    assert text == jq(path)

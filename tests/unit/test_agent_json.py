@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ecsauth.agent_json import read_engine_auth, write_engine_auth
+from ecsauth.agent_json import is_untidy, read_engine_auth, write_engine_auth
 from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import TargetError
 
@@ -22,6 +22,18 @@ def test_members_are_written_and_others_kept_in_order() -> None:
     assert document["N"] == 12345678901
     assert read_engine_auth(written) == NEW
     assert write_engine_auth(written, NEW) == written
+
+
+def test_numbers_stay_as_they_are_spelled() -> None:
+    before = b'{"A": 1.10, "B": 1e999, "C": [0.10, -0, 123456789012345678901234567890]}'
+    written = write_engine_auth(before, NEW).decode()
+    for number in ("1.10", "1e999", "0.10", "-0", "123456789012345678901234567890"):
+        assert f" {number}" in written
+
+
+def test_repeated_settings_are_untidy() -> None:
+    assert is_untidy(b'{"EngineAuthType": "docker", "engineauthtype": "docker"}')
+    assert not is_untidy(b'{"EngineAuthType": "docker", "EngineAuthData": {}}')
 
 
 @pytest.mark.parametrize("before", [b"", b"\n", b"{}"])

@@ -35,6 +35,8 @@ TARGETS = {
     "quoted": _lines("docker", f"'{json.dumps({'q.io': SECRET})}'"),
     "odd keys": _lines("docker", json.dumps({f"https://u:{SECRET}@q.io": {"password": SECRET}})),
     "odd fields": _lines("docker", json.dumps({"q.io": {"password": [SECRET]}})),
+    "in the type": f"ECS_ENGINE_AUTH_TYPE=dockercfg ECS_ENGINE_AUTH_DATA={SECRET}\n",
+    "swapped": _lines(json.dumps({"q.io": {"auth": FORMS[1]}}), "dockercfg"),
     "directory": "",
 }
 LOGINS = {
@@ -51,6 +53,7 @@ LOGINS = {
     "twice": {"auths": {"https://q.io": {"auth": FORMS[1]}, "q.io": {"auth": b64(f"v:{SECRET}")}}},
     "helper": {"credHelpers": {"q.io": "talks"}},
     "store": {"credsStore": "babbles"},
+    "failing helper": {"credHelpers": {"q.io": "fails"}},
 }
 
 
@@ -65,6 +68,7 @@ def login(
 ) -> Path:
     helpers("talks", f"""echo '{{"Username":"u","Secret":"{SECRET}"}}'""")
     helpers("babbles", f"echo {SECRET}; echo {SECRET} >&2")
+    helpers("fails", f"""echo '{{"Username":"u","Secret":"{SECRET}"}}'; exit 1""")
     path = tmp_path / "config.json"
     path.write_text(json.dumps(LOGINS[request.param]))
     return path

@@ -8,6 +8,7 @@ import os
 import pwd
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from ecsauth import __version__, cli
 from ecsauth.cli import transfer
+from ecsauth.cli.context import account_of
 from ecsauth.ecs_config import read_engine_auth
 from ecsauth.engine_auth import decode
 from ecsauth.sources import Account, find_login_file
@@ -205,7 +207,7 @@ def test_migrate_into_the_agents_json_file(
         "EngineAuthType": "dockercfg",
         "EngineAuthData": AUTHS,
     }
-    assert "overruled" not in ecsauth("migrate", login_file(AUTHS), "--to", target).err
+    assert "these settings too" not in ecsauth("migrate", login_file(AUTHS), "--to", target).err
     (tmp_path / "ecs.config").write_text(ENV)
     (tmp_path / "ecs.config").chmod(0o600)
     assert "has these settings too" in ecsauth("migrate", login_file(AUTHS), "--to", target).err
@@ -230,13 +232,187 @@ def test_migrate_through_a_symlink_keeps_the_link(
     assert real.read_text() == f"A=1\n{ENV}"
 
 
-def test_migrate_warns_of_a_target_that_others_can_read(
+def test_migrate_narrows_the_mode_even_if_nothing_else_changes(
     ecsauth: Run, login_file: LoginFile, tmp_path: Path
 ) -> None:
     target = tmp_path / "ecs.config"
     ecsauth("migrate", login_file(AUTHS), "--to", target)
     target.chmod(0o644)
-    assert "chmod 600" in ecsauth("migrate", login_file(AUTHS), "--to", target).err
+    dry = ecsauth("migrate", login_file(AUTHS), "--to", target, "-n")
+    assert "chmod 600" in dry.err
+    assert target.stat().st_mode & 0o7777 == 0o644
+    result = ecsauth("migrate", login_file(AUTHS), "--to", target)
+    assert "up to date" in result.out
+    assert "(mode 0644); it is 0600 now" in result.err
+    assert target.stat().st_mode & 0o7777 == 0o600
+
+
+def test_migrate_collapses_repeated_lines_even_if_the_last_one_is_right(
+    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+) -> None:
+    target = tmp_path / "ecs.config"
+    target.write_text(f"ECS_ENGINE_AUTH_DATA=old-secret\nA=1\n{ENV}")
+    assert ecsauth("migrate", login_file(AUTHS), "--to", target).code == 0
+    assert target.read_text() == f"A=1\n{ENV}"
+
+
+def test_migrate_refuses_to_lose_what_it_cannot_read(
+    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+) -> None:
+    target = tmp_path / "ecs.config"
+    before = 'ECS_ENGINE_AUTH_TYPE=dockercfg ECS_ENGINE_AUTH_DATA={"a.io":{"auth":"dTpw"}}\n'
+    target.write_text(before)
+    dry = ecsauth("migrate", login_file(AUTHS), "--to", target, "--dry-run")
+    assert (dry.code, "dTpw" in dry.out + dry.err) == (4, False)
+    result = ecsauth("migrate", login_file(AUTHS), "--to", target)
+    assert result.code == 4
+    assert "would be lost" in result.err
+    assert target.read_text() == before
+    assert ecsauth("migrate", login_file(AUTHS), "--to", target, "--replace").code == 0
+    assert target.read_text() == ENV
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["convert", "%"],
+        ["convert", "env:%"],
+        ["migrate", "%"],
+        ["migrate", "/x", "--to", "%"],
+        ["check", "%"],
+        ["explain", "nginx", "--from", "%/x"],
+        ["verify", "%"],
+    ],
+)
+def test_login_file_s_text_in_place_of_its_name_is_not_echoed(
+    ecsauth: Run, arguments: list[str]
+) -> None:
+    text = json.dumps({"auths": {"a.io": {"auth": b64("u:hunter2")}}})
+    result = ecsauth(*[item.replace("%", text) for item in arguments])
+    assert result.code == 2
+    assert b64("u:hunter2") not in result.out + result.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+@pytest.mark.parametrize("how", ["default", "DOCKER_CONFIG", "named"])
+def test_helper_runs_as_the_owner_of_the_login_file_however_it_was_found(
+    ecsauth: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    helpers: Callable[[str, str], Path],
+    how: str,
+) -> None:
+    nobody = pwd.getpwnam("nobody")
+    for directory in (tmp_path, *tmp_path.parents):
+        if directory != Path("/") and directory.stat().st_mode & 0o077 == 0:
+            directory.chmod(0o755)
+    log = helpers("who", """echo '{"Username":"'$(id -un)'","Secret":"p"}'""")
+    log.touch()
+    log.chmod(0o666)
+    directory = tmp_path / "theirs" / ".docker"
+    directory.mkdir(parents=True)
+    path = directory / "config.json"
+    path.write_text(json.dumps({"auths": {"a.io": {}}, "credHelpers": {"a.io": "who"}}))
+    os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    if how == "default":
+        monkeypatch.setenv("HOME", str(directory.parent))
+    if how == "DOCKER_CONFIG":
+        monkeypatch.setenv("DOCKER_CONFIG", str(directory))
+    target = tmp_path / "ecs.config"
+    result = ecsauth("migrate", *([path] if how == "named" else []), "--to", target)
+    assert result.code == 0, result
+    assert logins(target) == {"a.io": ("nobody", "p")}
+    os.chown(path, 0, 0)
+    ecsauth("migrate", *([path] if how == "named" else []), "--to", target)
+    assert logins(target) == {"a.io": ("root", "p")}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_home_that_may_not_be_looked_into_is_no_fault_of_ecsauth(
+    ecsauth: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "locked"
+    (home / ".docker").mkdir(parents=True)
+    home.chmod(0o700)
+    monkeypatch.setenv("HOME", str(home))
+    os.seteuid(65534)
+    try:
+        result = ecsauth("migrate", "--to", "/nowhere/x")
+    finally:
+        os.seteuid(0)
+    assert result.code == 3
+    assert "Permission denied" in result.err
+    assert "sudo" in result.err
+
+
+def test_sigterm_ends_a_hanging_helper_too(
+    login_file: LoginFile, tmp_path: Path, helpers: Callable[[str, str], Path]
+) -> None:
+    helpers("hangs", f"echo $$ > {tmp_path}/pid; exec sleep 60")
+    path = login_file(credHelpers={"a.io": "hangs"})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ecsauth", "convert", str(path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    for _ in range(500):
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip():
+            break
+        time.sleep(0.02)
+    helper = int((tmp_path / "pid").read_text())
+    process.terminate()
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 143
+    assert b"Traceback" not in stderr
+    for _ in range(100):
+        if not Path(f"/proc/{helper}").exists():
+            break
+        time.sleep(0.02)
+    assert not Path(f"/proc/{helper}").exists()
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_is_whole_or_an_error(
+    login_file: LoginFile, tmp_path: Path, unbuffered: str
+) -> None:
+    auths = {f"r{number}.io": {"auth": b64("u:" + "p" * 900)} for number in range(300)}
+    command = f"{sys.executable} -m ecsauth convert --output=data {login_file(auths)}"
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} | (sleep 0.3; cat)"],
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == auths
+    limited = subprocess.run(
+        ["bash", "-c", f"ulimit -f 64; trap '' XFSZ; {command} > {tmp_path}/out"],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert limited.returncode == 4
+    assert b"standard output was not written: File too large" in limited.stderr
+
+
+def test_help_to_a_full_disk_is_an_error_of_output() -> None:
+    for arguments, code in (("convert --help", 4), ("--version", 4)):
+        command = f"{sys.executable} -m ecsauth {arguments} > /dev/full"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert done.stderr == (
+            "ecsauth: error: the output was not written: No space left on device\n"
+        )
+
+
+def test_full_stderr_changes_nothing(login_file: LoginFile, tmp_path: Path) -> None:
+    target = tmp_path / "ecs.config"
+    command = f"{sys.executable} -m ecsauth migrate {login_file(AUTHS)} --to {target}"
+    done = subprocess.run(
+        ["bash", "-c", f"{command} 2>/dev/full"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert target.read_text() == ENV
 
 
 def test_migrate_finds_the_login_file(
@@ -283,7 +459,6 @@ def test_under_sudo_it_says_whose_login_file_it_took(
     found = find_login_file(environment, {"ann": ann}.get)
     assert found.path == tmp_path / taken / ".docker" / "config.json"
     assert words in found.note
-    assert found.owner == (ann if taken == "ann" else None)
 
 
 def test_without_sudo_the_file_is_named_and_nobody_else(tmp_path: Path) -> None:
@@ -295,8 +470,8 @@ def test_without_sudo_the_file_is_named_and_nobody_else(tmp_path: Path) -> None:
 
 def test_account_of_the_system() -> None:
     entry = pwd.getpwuid(0)
-    assert transfer._account(entry.pw_name) == Account(entry.pw_name, 0, 0, entry.pw_dir)
-    assert transfer._account("no-such-user-here") is None
+    assert account_of(entry.pw_name) == Account(entry.pw_name, 0, 0, entry.pw_dir)
+    assert account_of("no-such-user-here") is None
 
 
 def test_ordinary_ecr_registries_get_a_notice(
@@ -454,8 +629,9 @@ def test_swapped_source_and_target_are_recognised(
 def test_reader_that_goes_away_is_no_traceback(login_file: LoginFile) -> None:
     auths = {f"r{number}.io": {"auth": b64("u:" + "p" * 900)} for number in range(100)}
     command = f"{sys.executable} -m ecsauth convert --output=data {login_file(auths)} | head -c1"
+    command = f"{command}; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("{", "")
+    assert (done.stdout, done.stderr, done.returncode) == ("{", "", 141)
 
 
 def test_closed_standard_streams_are_no_traceback(login_file: LoginFile) -> None:

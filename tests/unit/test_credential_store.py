@@ -115,6 +115,38 @@ def test_name_with_path_parts_is_refused(helpers: Helpers, name: str) -> None:
         store(name)
 
 
+@pytest.mark.parametrize("stream", ["1", "2"])
+def test_output_of_a_failing_helper_that_may_hold_a_secret_is_not_shown(
+    helpers: Helpers, stream: str
+) -> None:
+    helpers("leaks", f"""echo '{{"Username":"u","Secret":"hunter2"}}' >&{stream}; exit 1""")
+    with pytest.raises(SourceError, match="not shown") as caught:
+        store("leaks").get("quay.io")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_stderr_is_the_reason_if_stdout_has_none(helpers: Helpers) -> None:
+    helpers("broken", "echo libfoo.so is missing >&2; exit 127")
+    with pytest.raises(SourceError, match=r"libfoo.so is missing .exit code 127."):
+        store("broken").get("quay.io")
+
+
+def test_answer_counts_though_a_child_keeps_the_stream_open(helpers: Helpers) -> None:
+    helpers("daemon", """sleep 60 & echo '{"Username":"u","Secret":"p"}'""")
+    start = time.monotonic()
+    assert store("daemon").get("quay.io") == ("u", "p")
+    assert time.monotonic() - start < 5
+
+
+def test_relative_entry_of_path_is_found(
+    helpers: Helpers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helpers("good", """pwd >&2; echo '{"Username":"'$(pwd)'","Secret":"p"}'""")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"helpers:{os.environ['PATH']}")
+    assert store("good").get("quay.io") == ("/", "p")
+
+
 def test_stderr_of_a_helper_is_not_passed_on(
     helpers: Helpers, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ecsauth.ecs_config import (
@@ -19,7 +19,7 @@ from ecsauth.engine_auth import (
     MAX_ENV_FILE_LINE_BYTES,
     EngineAuth,
 )
-from ecsauth.errors import EncodeError
+from ecsauth.errors import EncodeError, TargetError
 
 NEW = EngineAuth("docker", '{"q.io":{"username":"u"}}')
 TYPE = b"ECS_ENGINE_AUTH_TYPE=docker"
@@ -143,9 +143,16 @@ def test_write_keeps_foreign_lines_of_any_file(lines: list[bytes], final: bool) 
 
 @given(st.binary(max_size=200))
 def test_write_keeps_every_byte_of_a_file_without_our_settings(before: bytes) -> None:
+    assume(not before.startswith((b"\xff\xfe", b"\xfe\xff")))
     written = write_engine_auth(before, NEW)
     assert written.startswith(before)
     assert read_engine_auth(written) == NEW
+
+
+def test_utf16_and_json_are_refused() -> None:
+    for text in ("A=1\n".encode("utf-16"), b'{"auths": {}}', b'\n{"q.io": {}}\n'):
+        with pytest.raises(TargetError, match="the target is"):
+            write_engine_auth(text, NEW)
 
 
 def test_full_value_joins_what_was_spread_over_lines() -> None:

@@ -186,6 +186,33 @@ def test_dangling_symlink_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "absent").exists()
 
 
+@pytest.mark.parametrize("kind", ["directory", "fifo"])
+def test_symlink_to_what_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
+    end = tmp_path / "end"
+    end.mkdir() if kind == "directory" else os.mkfifo(end)
+    (tmp_path / "link").symlink_to(end)
+    with pytest.raises(TargetError, match="not a regular file"):
+        locate(tmp_path / "link")
+
+
+def test_planted_symlink_in_place_of_the_previous_copy_is_replaced(tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "f"
+    victim.write_bytes(b"precious")
+    path.write_bytes(b"old")
+    (tmp_path / "f.ecsauth-previous").symlink_to(victim)
+    write_atomic(path, b"new", previous=read_state(path))
+    assert victim.read_bytes() == b"precious"
+    assert not (tmp_path / "f.ecsauth-previous").is_symlink()
+    assert (tmp_path / "f.ecsauth-previous").read_bytes() == b"old"
+    assert mode(tmp_path / "f.ecsauth-previous") == 0o600
+
+
+def test_directory_in_place_of_the_temporary_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".f.ecsauth-new").mkdir()
+    with pytest.raises(TargetError, match=r"\.f\.ecsauth-new was not written"):
+        write_atomic(tmp_path / "f", b"new")
+
+
 def test_circular_symlink_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
