@@ -116,7 +116,9 @@ def read_state(path: Path) -> FileState:
         raise TargetError(error.message) from error
 
 
-def write_atomic(path: Path, data: bytes, previous: FileState | None = None) -> None:
+def write_atomic(
+    path: Path, data: bytes, previous: FileState | None = None, mode: int = PRIVATE
+) -> None:
     """Replace the file at `path` (no symlink, see `locate`) by `data`, or leave it as it is.
 
     With `previous`, its bytes are kept in a file beside it, written the same way as the last
@@ -126,13 +128,19 @@ def write_atomic(path: Path, data: bytes, previous: FileState | None = None) -> 
     the rename itself outlives a power loss. Owner, group and SELinux label are the old file's;
     the mode is 0600 less what the old one lacked.
 
+    Args:
+        path: the file; its directory must exist.
+        data: its new bytes.
+        previous: what is there now, to be kept beside it.
+        mode: for a file without secrets, wider than 0600, whatever it was.
+
     Raises:
         TargetError: nothing was replaced; the path and the reason are named.
 
     """
     temporary = path.with_name(f".{path.name}.ecsauth-new")
     try:
-        _write_temporary(temporary, path, data)
+        _write_temporary(temporary, path, data, mode)
         if previous is not None and previous.data is not None:
             write_atomic(previous_path(path), previous.data)
         temporary.replace(path)
@@ -225,7 +233,7 @@ def _follow(path: Path, status: os.stat_result) -> Path:
     return real
 
 
-def _write_temporary(temporary: Path, path: Path, data: bytes) -> None:
+def _write_temporary(temporary: Path, path: Path, data: bytes, mode: int) -> None:
     try:
         old: os.stat_result | None = path.lstat()
     except FileNotFoundError:
@@ -241,6 +249,8 @@ def _write_temporary(temporary: Path, path: Path, data: bytes) -> None:
     with os.fdopen(descriptor, "wb") as file:
         if old is not None:
             _keep_identity(descriptor, path, old)
+        if mode != PRIVATE:
+            os.fchmod(descriptor, mode)
         file.write(data)
         file.flush()
         os.fsync(descriptor)

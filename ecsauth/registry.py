@@ -70,8 +70,12 @@ class AuthKey:
 
     @property
     def registry(self) -> str:
-        """The host[:port] that images name; ``docker.io`` for Docker Hub."""
-        return "docker.io" if self.is_docker_hub else self.match.split("/", 1)[0]
+        """The host[:port] that images name; ``docker.io`` for Docker Hub.
+
+        A host that may hold a password (``user:password@host``) is hidden: this is for people.
+        """
+        host = "docker.io" if self.is_docker_hub else self.match.split("/", 1)[0]
+        return host if is_printable_key(host) else f"<a host of {len(host)} characters>"
 
     @property
     def namespace(self) -> str:

@@ -68,6 +68,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("ECSAUTH_STATE_DIR", str(tmp_path / "state"))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ COMMANDS = {
     "check": "ecsauth.cli.inspection:check",
     "explain": "ecsauth.cli.inspection:explain_images",
     "verify": "ecsauth.cli.verification:verify",
+    "status": "ecsauth.cli.state:status",
 }
 """Name → module:function, in the order of the help."""
 

@@ -8,6 +8,7 @@ from typing import Any, Callable, TypeVar
 import click
 
 from ecsauth.engine_auth import AUTO, DOCKER, DOCKERCFG
+from ecsauth.state import DEFAULT_STATE_DIR
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -77,4 +78,12 @@ verify_first = option(
     type=click.Choice(["refuse", "warn"]),
     help="Log in to each registry first and leave out what it refuses (the default of a bare"
     " --verify), or with --verify=warn write it and say so.",
+)
+state_dir = option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIRECTORY",
+    default=DEFAULT_STATE_DIR,
+    show_default=True,
+    help="Where ecsauth remembers its runs (no secrets).",
 )

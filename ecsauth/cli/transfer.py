@@ -18,6 +18,7 @@ from ecsauth.cli.console import (
     say_error,
 )
 from ecsauth.cli.context import account_of, make_context
+from ecsauth.cli.memory import remember
 from ecsauth.cli.report import diff_lines, restart_advice, summary_lines
 from ecsauth.cli.verification import make_verifier
 from ecsauth.errors import SourceError, UsageError
@@ -109,6 +110,7 @@ def convert(
 @options.ca_file
 @options.helper_timeout
 @options.lock_timeout
+@options.state_dir
 @options.quiet
 def migrate(
     login_file: str | None,
@@ -123,6 +125,7 @@ def migrate(
     ca_file: Path | None,
     helper_timeout: float,
     lock_timeout: float,
+    state_dir: Path,
     quiet: bool,
 ) -> int:
     """Bring the logins of a docker login file into the agent's configuration, once.
@@ -154,6 +157,8 @@ def migrate(
     code = _report(outcome, quiet)
     if isinstance(destination, LocalFile):
         say_all("warning", destination.warnings())
+        if not dry_run:
+            remember(state_dir, destination, source.name, outcome, code, int(time.time()))
         if not dry_run and not outcome.written:
             say_all("note", destination.narrow())
         if outcome.written and not quiet:

@@ -105,6 +105,8 @@ def test_check_and_explain_are_silent_about_secrets(
         ("check", target),
         ("check", target, "--json"),
         ("explain", "q.io/app", "--from", target),
+        ("status", target),
+        ("status", target, "--json"),
         ("explain", "q.io/app", "nginx", "--from", target, "--json"),
         ("check", target, "--fix"),
     ):
@@ -129,4 +131,4 @@ def test_the_canary_is_seen_where_it_belongs(ecsauth: Run, tmp_path: Path) -> No
 
 
 def test_every_command_is_covered_here() -> None:
-    assert set(COMMANDS) == {"convert", "migrate", "check", "explain", "verify"}
+    assert set(COMMANDS) == {"convert", "migrate", "check", "explain", "verify", "status"}

@@ -26,6 +26,7 @@ CORE = {
     "explain",
     "check",
     "verdict",
+    "status",
 }
 ALLOWED = {
     "errors": set(),
@@ -35,8 +36,10 @@ ALLOWED = {
     "update": CORE,
     "sources": CORE | {"files", "sources"},
     "verify": CORE | {"verify"},
+    "agent": CORE | {"agent"},
+    "state": CORE | {"files"},
     "targets": CORE | {"files", "targets"},
-    "cli": CORE | {"", "files", "update", "sources", "targets", "verify", "cli"},
+    "cli": CORE | {"", "files", "update", "sources", "targets", "verify", "agent", "state", "cli"},
     "__main__": {"cli"},
     "": set(),
 }

@@ -1,0 +1,59 @@
+"""Whether the agent keeps its tasks over a restart. Pure: from what docker inspect shows.
+
+AWS's document: if ``docker inspect ecs-agent`` shows no ECS_DATADIR, stop the tasks before the
+agent. More can go wrong than that: an empty value, a directory that is only in the container's own
+layer, checkpoints switched off (aws/amazon-ecs-agent README, ``ECS_DATADIR``, ``ECS_CHECKPOINT``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+SAFE = "safe"
+UNSAFE = "unsafe"
+NOT_RUNNING = "not running"
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class RestartVerdict:
+    """What a restart of the agent would do to the tasks.
+
+    Attributes:
+        outcome: ``safe``, ``unsafe``, ``not running`` or ``unknown``.
+        reason: why, for people.
+
+    """
+
+    outcome: str
+    reason: str
+
+
+def judge(environment: Mapping[str, str], mounts: Sequence[Mapping[str, Any]]) -> RestartVerdict:
+    """Judge a running agent.
+
+    Args:
+        environment: of its container.
+        mounts: ``Mounts`` of docker inspect: objects with Type and Destination.
+
+    """
+    directory = environment.get("ECS_DATADIR", "")
+    if not directory:
+        return RestartVerdict(UNSAFE, "ECS_DATADIR is not set: its tasks would be orphaned")
+    if environment.get("ECS_CHECKPOINT", "").strip().lower() in ("false", "0", "f"):
+        return RestartVerdict(UNSAFE, "ECS_CHECKPOINT is off: its tasks would be orphaned")
+    behind = [item for item in mounts if _holds(str(item.get("Destination", "")), directory)]
+    if not behind:
+        return RestartVerdict(UNSAFE, f"nothing is mounted at ECS_DATADIR ({directory})")
+    nearest = max(behind, key=lambda item: len(str(item.get("Destination", ""))))
+    if nearest.get("Type") == "tmpfs":
+        return RestartVerdict(UNSAFE, f"ECS_DATADIR ({directory}) is in memory only")
+    return RestartVerdict(SAFE, f"ECS_DATADIR is {directory}, and {nearest.get('Type')} holds it")
+
+
+def _holds(mount: str, directory: str) -> bool:
+    path = PurePosixPath(directory)
+    return bool(mount) and (path == PurePosixPath(mount) or PurePosixPath(mount) in path.parents)

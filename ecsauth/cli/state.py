@@ -1,0 +1,116 @@
+"""The command status."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ecsauth.agent.container import AgentContainer, inspect_agent
+from ecsauth.agent.introspection import DEFAULT_URL, count_running_tasks, read_metadata
+from ecsauth.cli import options
+from ecsauth.cli.console import print_json, print_lines
+from ecsauth.cli.screen import plain_lines, print_screen
+from ecsauth.engine_auth import EngineAuth
+from ecsauth.errors import EcsauthError, TargetError, UsageError
+from ecsauth.files import read_state as read_file
+from ecsauth.files import write_atomic
+from ecsauth.state import read_state
+from ecsauth.status import AgentStatus, TargetStatus, is_pending, metrics, target_status
+from ecsauth.targets import DEFAULT_TARGET, parse_target
+from ecsauth.targets.local_file import LocalFile
+
+
+@click.command(short_help="Show the logins, their life left, the agent and what it runs with.")
+@click.argument("target", required=False, default=DEFAULT_TARGET)
+@options.as_json
+@options.option(
+    "--prometheus",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write metrics for node_exporter's textfile collector there instead (mode 0644).",
+)
+@options.option(
+    "--introspection-url",
+    metavar="URL",
+    default=DEFAULT_URL,
+    show_default=True,
+    help="Where the agent answers.",
+)
+@options.state_dir
+def status(
+    target: str, as_json: bool, prometheus: Path | None, introspection_url: str, state_dir: Path
+) -> int:
+    """Show on one screen what TARGET holds and what the agent runs with.
+
+    Per registry: user, kind of login, source, life left, when a new token is due. The agent:
+    version, cluster, tasks, whether it runs with the logins that the file has, and whether a
+    restart would keep its tasks (ECS_DATADIR). No password is ever shown.
+    """
+    parsed = parse_target(target, 0, sys.stdout.buffer)
+    if not isinstance(parsed, LocalFile):
+        raise UsageError("status needs a file")
+    shown, settings = _target(parsed, state_dir)
+    agent = _agent(introspection_url, settings)
+    now = time.time()
+    if prometheus is not None:
+        # Other users' node_exporter reads it, and nothing in it is secret.
+        write_atomic(prometheus, metrics(shown, agent).encode(), mode=0o644)
+    elif as_json:
+        print_json({"target": asdict(shown), "agent": asdict(agent)})
+    elif sys.stdout.isatty():
+        from rich.console import Console
+
+        print_screen(Console(), shown, agent, now)
+    else:
+        print_lines(plain_lines(shown, agent, now), sys.stdout)
+    return 0
+
+
+def _target(target: LocalFile, state_dir: Path) -> tuple[TargetStatus, EngineAuth | None]:
+    known = read_state(state_dir, str(target.path.absolute()))
+    try:
+        file = read_file(target.path)
+    except TargetError as error:
+        if target.path.parent.is_dir():
+            raise
+        raise TargetError(error.message, "is the ECS agent installed here?") from error
+    settings = None if file.data is None else target.layout.read(file.data)
+    times = file.path.stat() if file.data is not None else None
+    shown = target_status(
+        target.name,
+        settings,
+        known.sources,
+        mode=stat.S_IMODE(times.st_mode) if times else None,
+        written_at=times.st_mtime if times else None,
+        history=(known.last_run, known.last_code, known.last_success),
+    )
+    return shown, settings
+
+
+def _agent(url: str, settings: EngineAuth | None) -> AgentStatus:
+    container = inspect_agent(os.environ)
+    try:
+        metadata, tasks = read_metadata(url), count_running_tasks(url)
+    except EcsauthError:
+        metadata, tasks = None, None
+    return AgentStatus(
+        answers=metadata is not None,
+        version=metadata.version if metadata else "",
+        cluster=metadata.cluster if metadata else "",
+        arn=metadata.arn if metadata else None,
+        running_tasks=tasks,
+        started_at=_started(container),
+        pending=is_pending(settings, container.settings),
+        restart=container.verdict.outcome,
+        reason=container.verdict.reason,
+    )
+
+
+def _started(container: AgentContainer) -> int | None:
+    return None if container.started_at is None else int(container.started_at)
