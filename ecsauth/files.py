@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from ecsauth.errors import EcsauthError, LockTimeoutError, TargetError
+from ecsauth.errors import EcsauthError, LockTimeoutError, SourceError, TargetError
 
 PRIVATE = 0o600
 MAX_BYTES = 64 * 1024 * 1024
@@ -66,6 +66,31 @@ def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes:
     if len(data) > limit:
         raise EcsauthError(f"{path} is more than the {limit:,} bytes that are read")
     return data
+
+
+def read_input(path: Path, hint: str) -> bytes:
+    """Read a file that is only looked at.
+
+    Args:
+        path: the file.
+        hint: what to do if there is none.
+
+    Raises:
+        SourceError: it cannot be read; says why and what to do.
+
+    """
+    try:
+        return read_regular(path)
+    except FileNotFoundError:
+        raise SourceError(f"{path}: no such file", hint) from None
+    except PermissionError as error:
+        raise SourceError(
+            f"{path} cannot be read: permission denied", "run it with sudo"
+        ) from error
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+    except EcsauthError as error:
+        raise SourceError(error.message) from error
 
 
 def locate(path: Path) -> Path:

@@ -146,66 +146,11 @@ def _check_keys(entries: Mapping[str, Any], line: int) -> Iterator[Finding]:
         try:
             key = parse_auth_key(text)
         except SourceError as fault:
-            yield error(
-                "bad-key",
-                fault.message,
-                "the agent never matches it with an image",
-                fault.hint,
-                line,
-            )
+            effect = "the agent never matches it with an image"
+            yield error("bad-key", fault.message, effect, fault.hint, line)
             continue
-        if key.session:
-            yield warning(
-                "session-entry",
-                f"{shown} is docker login's own session entry",
-                "it is no registry",
-                "remove it",
-                line,
-                fixable=True,
-            )
-        elif key.mended and key.match.startswith("index.docker.io"):
-            yield error(
-                "hub-key",
-                f"{shown} is not Docker Hub's key",
-                "the agent looks up https://index.docker.io/v1/ only, slash included",
-                f"write {key.text}",
-                line,
-                fixable=True,
-            )
-        elif key.mended and strip_scheme(text).startswith(f"{key.registry}/"):
-            yield warning(
-                "key-with-path",
-                f"{shown}: {key.mended}",
-                "the agent finds it only while the registry has no other key",
-                f"write {key.text}",
-                line,
-                fixable=_is_only_key(key, entries),
-            )
-        elif key.mended:
-            yield error(
-                "key-never-matches",
-                f"{shown}: {key.mended}",
-                "the agent never matches it with an image",
-                f"write {key.text}",
-                line,
-                fixable=True,
-            )
-        elif key.registry.endswith(":443"):
-            yield warning(
-                "default-port",
-                f"{shown} names the default port",
-                "the agent uses it only for images that name the port too",
-                f"add {key.registry.removesuffix(':443')}",
-                line,
-            )
-        elif not key.is_matchable:
-            yield error(
-                "key-never-matches",
-                f"{shown} has no dot or port",
-                "the agent takes its images for Docker Hub's",
-                "give the registry a full name",
-                line,
-            )
+        yield from _check_mended_key(key, shown, line, entries)
+        yield from _check_plain_key(key, shown, line)
         if key.match in seen and not key.session:
             yield error(
                 "same-registry-twice",
@@ -215,6 +160,45 @@ def _check_keys(entries: Mapping[str, Any], line: int) -> Iterator[Finding]:
                 line,
             )
         seen.setdefault(key.match, shown)
+
+
+def _check_mended_key(
+    key: AuthKey, shown: str, line: int, entries: Iterable[str]
+) -> Iterator[Finding]:
+    """Give what is wrong with a key that has to be mended to be matched."""
+    cure = f"write {key.text}"
+    if not key.mended:
+        return
+    if key.is_docker_hub:
+        what = f"{shown} is not Docker Hub's key"
+        effect = "the agent looks up https://index.docker.io/v1/ only, slash included"
+        yield error("hub-key", what, effect, cure, line, fixable=True)
+    elif strip_scheme(key.spelled).startswith(f"{key.registry}/"):
+        what = f"{shown}: {key.mended}"
+        effect = "the agent finds it only while the registry has no other key"
+        fixable = _is_only_key(key, entries)
+        yield warning("key-with-path", what, effect, cure, line, fixable)
+    else:
+        what = f"{shown}: {key.mended}"
+        effect = "the agent never matches it with an image"
+        yield error("key-never-matches", what, effect, cure, line, fixable=True)
+
+
+def _check_plain_key(key: AuthKey, shown: str, line: int) -> Iterator[Finding]:
+    """Give what is wrong with a key that stands as it is."""
+    if key.session:
+        what = f"{shown} is docker login's own session entry"
+        yield warning("session-entry", what, "it is no registry", "remove it", line, fixable=True)
+    elif key.mended:
+        return
+    elif key.registry.endswith(":443"):
+        what = f"{shown} names the default port"
+        effect = "the agent uses it only for images that name the port too"
+        yield warning("default-port", what, effect, f"add {key.registry[:-4]}", line)
+    elif not key.is_matchable:
+        what = f"{shown} has no dot or port"
+        effect = "the agent takes its images for Docker Hub's"
+        yield error("key-never-matches", what, effect, "give the registry a full name", line)
 
 
 def _is_only_key(key: AuthKey, entries: Iterable[str]) -> bool:

@@ -74,7 +74,9 @@ def explain_images(images: tuple[str, ...], target: str, as_json: bool) -> int:
     if as_json:
         print_json({"images": {item.image: _explanation_document(item) for item in found}})
     else:
-        print_lines([line for item in found for line in _explanation_lines(item)], sys.stdout)
+        auth_type = redact(reading.layout.read(reading.text)).auth_type
+        lines = [line for item in found for line in _explanation_lines(item, auth_type)]
+        print_lines(lines, sys.stdout)
     return 0
 
 
@@ -120,14 +122,18 @@ def _explanation_document(item: Explanation) -> dict[str, Any]:
     return {name: getattr(item, name) for name in names}
 
 
-def _explanation_lines(item: Explanation) -> list[str]:
+def _explanation_lines(item: Explanation, auth_type: str) -> list[str]:
     if item.auth is None:
         return [item.image, "  anonymous", f"  {item.reason}"]
     user = f"user {item.username}, " if item.username else ""
     kind = item.auth.replace("_", " ")
     expiry = f", {_expiry(item.expires_at - time.time())}" if item.expires_at else ""
     random = ", or another" if item.ambiguous else ""
-    return [item.image, f"  {user}{kind}, from {item.key}{random}{expiry}", f"  {item.reason}"]
+    return [
+        item.image,
+        f"  {user}{kind}, from {item.key}{random} ({auth_type}){expiry}",
+        f"  {item.reason}",
+    ]
 
 
 def _expiry(seconds: float) -> str:

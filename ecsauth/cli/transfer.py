@@ -18,9 +18,8 @@ from ecsauth.cli.console import (
     say_error,
 )
 from ecsauth.cli.context import account_of, make_context
-from ecsauth.cli.memory import remember
+from ecsauth.cli.memory import remembered
 from ecsauth.cli.report import diff_lines, restart_advice, summary_lines
-from ecsauth.cli.verification import make_verifier
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.layout import AGENT_JSON, DATA, ENV_FILE
 from ecsauth.sources import find_login_file, parse_source
@@ -136,34 +135,46 @@ def migrate(
     """
     if len(targets) != 1:
         raise UsageError(f"migrate writes one target, and {len(targets)} are given")
-    name = login_file
-    if name is None:
-        found = find_login_file(os.environ, account_of)
-        name = f"docker-config:{found.path}"
-        say_all("note", [] if quiet else [found.note])
+    name = login_file or _default_login_file(quiet)
     source = parse_source(name, make_context(helper_timeout, select))
     destination = parse_target(targets[0], lock_timeout, result_stream())
-    verifier = make_verifier(timeout, insecure_registry, ca_file) if verify_first else None
-    request = Request(auth_format, replace, dry_run, verifier, verify_first == "warn")
-    outcome = update([source], destination, request, now=time.time())
+    request = Request(auth_format, replace, dry_run)
+    if verify_first:
+        from ecsauth.cli.verification import make_verifier
+
+        verifier = make_verifier(timeout, insecure_registry, ca_file)
+        request = Request(auth_format, replace, dry_run, verifier, verify_first == "warn")
+    with remembered(state_dir, destination, source.name, dry_run=dry_run) as run:
+        outcome = run.outcome = update([source], destination, request, now=time.time())
+        _summarize(outcome, destination, dry_run)
+        run.code = _report(outcome, quiet)
+    if isinstance(destination, LocalFile) and outcome.plan is not None:
+        _say_after(destination, outcome, dry_run, quiet)
+    return run.code
+
+
+def _default_login_file(quiet: bool) -> str:
+    found = find_login_file(os.environ, account_of)
+    say_all("note", [] if quiet else [found.note])
+    return f"docker-config:{found.path}"
+
+
+def _summarize(outcome: Outcome, target: LocalFile | Stdout, dry_run: bool) -> None:
+    """Print what became of the target; to stderr if the settings themselves went to stdout."""
     if outcome.plan is None:
-        return _report(outcome, quiet)
-    lines = summary_lines(outcome, outcome.plan, destination.name)
+        return
+    lines = summary_lines(outcome, outcome.plan, target.name)
     if dry_run:
-        names = destination.layout.names
-        lines = [*diff_lines(outcome, outcome.plan, destination.name, names), *lines]
-    is_file = isinstance(destination, LocalFile)
-    print_lines(lines, sys.stdout if is_file or dry_run else sys.stderr)
-    code = _report(outcome, quiet)
-    if isinstance(destination, LocalFile):
-        say_all("warning", destination.warnings())
-        if not dry_run:
-            remember(state_dir, destination, source.name, outcome, code, int(time.time()))
-        if not dry_run and not outcome.written:
-            say_all("note", destination.narrow())
-        if outcome.written and not quiet:
-            say("next", restart_advice())
-    return code
+        lines = [*diff_lines(outcome, outcome.plan, target.name, target.layout.names), *lines]
+    print_lines(lines, sys.stdout if dry_run or isinstance(target, LocalFile) else sys.stderr)
+
+
+def _say_after(target: LocalFile, outcome: Outcome, dry_run: bool, quiet: bool) -> None:
+    say_all("warning", target.warnings())
+    if not dry_run and not outcome.written:
+        say_all("note", target.narrow())
+    if outcome.written and not quiet:
+        say("next", restart_advice())
 
 
 def _report(outcome: Outcome, quiet: bool) -> int:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Callable
 
-from ecsauth.errors import EcsauthError, SourceError, UsageError
-from ecsauth.files import MAX_BYTES, read_regular
+from ecsauth.errors import SourceError, UsageError
+from ecsauth.files import MAX_BYTES, read_input
 from ecsauth.sources.credential_store import Account, CredentialStore
 from ecsauth.sources.docker_config import DockerConfigSource
 
@@ -159,25 +159,11 @@ def _source(
 
 
 def _read_path(path: Path) -> bytes:
-    try:
-        if str(path).startswith(("/dev/fd/", "/dev/stdin")) and path.is_fifo():  # <(command)
-            with path.open("rb") as stream:
-                return _read_stream(stream, str(path))
-        return read_regular(path)
-    except FileNotFoundError:
-        unexpanded = str(path).startswith("~")
-        hint = "quotes keep the shell from replacing ~" if unexpanded else "name a login file"
-        raise SourceError(f"{path}: no such file", hint) from None
-    except NotADirectoryError:
-        raise SourceError(f"{path}: a part of the path is not a directory") from None
-    except PermissionError as error:
-        raise SourceError(
-            f"{path} cannot be read: permission denied", "run it with sudo"
-        ) from error
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
-    except EcsauthError as error:
-        raise SourceError(error.message) from error
+    if str(path).startswith(("/dev/fd/", "/dev/stdin")) and path.is_fifo():  # <(command)
+        with path.open("rb") as stream:
+            return _read_stream(stream, str(path))
+    unexpanded = str(path).startswith("~")
+    return read_input(path, "quotes keep the shell from replacing ~" if unexpanded else "name it")
 
 
 def _read_variable(variable: str, environment: Mapping[str, str]) -> bytes:

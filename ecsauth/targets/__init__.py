@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ecsauth.check import Surroundings
-from ecsauth.errors import EcsauthError, SourceError, UsageError
-from ecsauth.files import MAX_BYTES, read_regular
+from ecsauth.errors import UsageError
+from ecsauth.files import MAX_BYTES, read_input
 from ecsauth.layout import AGENT_JSON, ENV_FILE, Layout
 from ecsauth.targets.local_file import LocalFile
 from ecsauth.targets.stdout import Stdout
@@ -74,15 +74,9 @@ def read_target(text: str, stdin: BinaryIO) -> Reading:
     target = parse_target(text, 0, stdin)
     if not isinstance(target, LocalFile):
         raise UsageError(f"{text} cannot be read")
-    try:
-        return Reading(text, target.layout, read_regular(target.path), target.surroundings())
-    except FileNotFoundError:
-        raise SourceError(f"{text}: no such file", f"the agent's is {DEFAULT_TARGET}") from None
-    except PermissionError as error:
-        raise SourceError(
-            f"{text} cannot be read: permission denied", "run it with sudo"
-        ) from error
-    except OSError as error:
-        raise SourceError(f"{text} cannot be read: {error.strerror}") from error
-    except EcsauthError as error:
-        raise SourceError(error.message) from error
+    is_default = text == DEFAULT_TARGET
+    hint = (
+        "is the ECS agent installed here?" if is_default else f"the usual one is {DEFAULT_TARGET}"
+    )
+    data = read_input(target.path, hint)
+    return Reading(text, target.layout, data, target.surroundings())

@@ -175,24 +175,24 @@ class Registry:
     password: str
 
 
-@pytest.fixture(scope="session")
-def registry() -> Iterator[Registry]:
-    """Start a registry on a free port of 127.0.0.1, where docker and skopeo accept plain HTTP."""
+@contextlib.contextmanager
+def running_registry(username: str, password: str, tls: str, auth: str) -> Iterator[str]:
+    """Start a docker-registry on a free port of 127.0.0.1; give its host:port.
+
+    `tls` and `auth` are YAML for its configuration; in `auth`, HOME is its folder with htpasswd.
+    """
     need("docker-registry", "htpasswd")
     home = Path(tempfile.mkdtemp(prefix="ecsauth-registry-"))
-    username, password = "ci-bot", "pa:ss=w$rd"
+    port = free_port()
     entry = subprocess.run(
         ["htpasswd", "-Bbn", username, password], capture_output=True, text=True, check=True
     )
     (home / "htpasswd").write_text(entry.stdout)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     (home / "config.yml").write_text(
         "version: 0.1\n"
         f"storage: {{filesystem: {{rootdirectory: {home}/data}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n"
-        f"auth: {{htpasswd: {{realm: lab, path: {home}/htpasswd}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'{tls}}}\n"
+        f"auth: {auth.replace('HOME', str(home))}\n"
     )
     program = shutil.which("docker-registry") or ""
     process = start([program, "serve", str(home / "config.yml")], home / "log")
@@ -203,7 +203,25 @@ def registry() -> Iterator[Registry]:
 
     try:
         wait_for(answers, "docker-registry", process)
-        yield Registry(f"127.0.0.1:{port}", username, password)
+        yield f"127.0.0.1:{port}"
     finally:
         stop(process)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 on which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+HTPASSWD = "{htpasswd: {realm: lab, path: HOME/htpasswd}}"
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[Registry]:
+    """Start a registry on plain HTTP, which docker and skopeo accept on 127.0.0.1."""
+    username, password = "ci-bot", "pa:ss=w$rd"
+    with running_registry(username, password, "", HTPASSWD) as host:
+        yield Registry(host, username, password)

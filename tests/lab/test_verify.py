@@ -6,11 +6,9 @@ import base64
 import contextlib
 import http.server
 import json
-import shutil
 import socket
 import ssl
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,16 +19,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.conftest import Result, b64, need
-from tests.lab.conftest import Registry, start, stop, wait_for
+from tests.lab.conftest import HTPASSWD, Registry, free_port, running_registry
 
 Run = Callable[..., Result]
 REFRESH_TOKEN = "refresh-token-of-the-lab"
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -172,37 +164,14 @@ def token_server(certificates: Certificates, tls: bool) -> Iterator[TokenServer]
 @contextlib.contextmanager
 def secure_registry(certificates: Certificates, auth: str) -> Iterator[str]:
     """Start a docker-registry with TLS; give its host:port."""
-    need("docker-registry", "htpasswd")
-    home = Path(tempfile.mkdtemp(prefix="ecsauth-tls-"))
-    port = free_port()
-    done = subprocess.run(
-        ["htpasswd", "-Bbn", "ci-bot", "secret"], capture_output=True, text=True, check=True
-    )
-    (home / "htpasswd").write_text(done.stdout)
-    (home / "config.yml").write_text(
-        "version: 0.1\n"
-        f"storage: {{filesystem: {{rootdirectory: {home}/data}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}', tls: {{certificate: {certificates.certificate},"
-        f" key: {certificates.key}}}}}\n"
-        f"auth: {auth.format(home=home, ca=certificates.ca)}\n"
-    )
-    program = shutil.which("docker-registry") or ""
-    process = start([program, "serve", str(home / "config.yml")], home / "log")
-
-    def answers() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    try:
-        wait_for(answers, "docker-registry", process)
-        yield f"127.0.0.1:{port}"
-    finally:
-        stop(process)
-        shutil.rmtree(home, ignore_errors=True)
+    tls = f", tls: {{certificate: {certificates.certificate}, key: {certificates.key}}}"
+    with running_registry("ci-bot", "secret", tls, auth) as host:
+        yield host
 
 
-HTPASSWD = "{{htpasswd: {{realm: lab, path: {home}/htpasswd}}}}"
-TOKEN = "{{{{token: {{{{realm: '{realm}', service: lab, issuer: lab, rootcertbundle: {{ca}}}}}}}}}}"
+def token_auth(certificates: Certificates, realm: str) -> str:
+    bundle = f"rootcertbundle: {certificates.ca}"
+    return f"{{token: {{realm: '{realm}', service: lab, issuer: lab, {bundle}}}}}"
 
 
 def verdicts(result: Result) -> dict[str, tuple[str, str]]:
@@ -270,7 +239,7 @@ def test_token_server(
     outcome: str,
 ) -> None:
     with token_server(certificates, tls=True) as tokens:
-        realm = TOKEN.format(realm=f"https://localhost:{tokens.port}/token")
+        realm = token_auth(certificates, f"https://localhost:{tokens.port}/token")
         with secure_registry(certificates, realm) as host:
             result = ecsauth(
                 "verify", login_file({host: entry}), "--json", "--ca-file", certificates.ca
@@ -286,7 +255,7 @@ def test_nothing_is_sent_to_a_plain_http_realm(
     ecsauth: Run, certificates: Certificates, login_file: Callable[..., Path]
 ) -> None:
     with token_server(certificates, tls=False) as tokens:
-        realm = TOKEN.format(realm=f"http://127.0.0.1:{tokens.port}/token")
+        realm = token_auth(certificates, f"http://127.0.0.1:{tokens.port}/token")
         with secure_registry(certificates, realm) as host:
             path = login_file({host: {"auth": b64("ci-bot:secret")}})
             result = ecsauth("verify", path, "--json", "--ca-file", certificates.ca)

@@ -213,6 +213,29 @@ def test_prometheus_file_is_readable_and_has_the_last_result(
     assert ecsauth("status", target, "--prometheus", tmp_path / "no" / "x").code == 4
 
 
+def test_failed_runs_are_remembered_too(
+    ecsauth: Callable[..., Result], login_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    target = tmp_path / "ecs.config"
+    good = login_file({"q.io": {"auth": b64("u:p")}})
+    ecsauth("migrate", good, "--to", target)
+    (tmp_path / ".ecs.config.ecsauth-new").mkdir()
+
+    def last() -> tuple[int, bool]:
+        url = "http://127.0.0.1:1"
+        found = json.loads(ecsauth("status", target, "--json", "--introspection-url", url).out)
+        return found["target"]["last_code"], bool(found["target"]["last_success"])
+
+    assert last() == (0, True)
+    other = login_file({"a.io": {"auth": b64("u:p")}}, "other.json")
+    assert ecsauth("migrate", other, "--to", target).code == 4
+    assert last() == (4, True)
+    assert ecsauth("migrate", tmp_path / "absent", "--to", target).code == 3
+    assert last() == (3, True)
+    assert ecsauth("migrate", good, "--to", target, "--dry-run").code == 0
+    assert last() == (3, True)
+
+
 def test_target_that_is_not_there(ecsauth: Callable[..., Result], tmp_path: Path) -> None:
     absent = ecsauth("status", tmp_path / "ecs.config", "--introspection-url", "http://127.0.0.1:1")
     assert absent.code == 0
