@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -22,8 +21,9 @@ _BROKEN_PIPE = 141
 
 def main() -> NoReturn:
     """Run the command of the process and exit with its code."""
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGHUP, _end)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, and so do we then
+            signal.signal(number, _end)
     sys.exit(run(sys.argv[1:]))
 
 
@@ -43,7 +43,7 @@ def _run(arguments: Sequence[str]) -> int:
         say_error(error)
         return error.exit_code
     except click.ClickException as error:
-        say("error", f"{error.format_message().rstrip('.')}; see {_help_command(error)}")
+        say("error", f"{_usage_words(error)}; see {_help_command(error)}")
         return UsageError.exit_code
     except (KeyboardInterrupt, click.Abort):
         say("error", "interrupted; every file is whole: run it again")
@@ -79,6 +79,12 @@ def _with_values(arguments: Sequence[str]) -> list[str]:
     return ["--verify=refuse" if item == "--verify" else item for item in arguments]
 
 
+def _usage_words(error: click.ClickException) -> str:
+    """Return click's words, unless they repeat an argument that is some text with a secret."""
+    words = error.format_message().rstrip(".")
+    return "an argument is some text, not a name" if "{" in words or len(words) > 500 else words
+
+
 def _help_command(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     return f"{context.command_path if context else 'ecsauth'} --help"
@@ -86,7 +92,10 @@ def _help_command(error: click.ClickException) -> str:
 
 def _where(error: Exception) -> str:
     """Name the type and the place; the message and the values may hold a secret."""
-    frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1] if frames else None
-    place = f" at {Path(last.filename).name}:{last.lineno}" if last else ""
-    return f"{type(error).__name__}{place}"
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None:
+        return type(error).__name__
+    name = Path(last.tb_frame.f_code.co_filename).name
+    return f"{type(error).__name__} at {name}:{last.tb_lineno}"

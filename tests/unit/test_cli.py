@@ -282,6 +282,10 @@ def test_migrate_refuses_to_lose_what_it_cannot_read(
         ["check", "%"],
         ["explain", "nginx", "--from", "%/x"],
         ["verify", "%"],
+        ["migrate", "a", "%"],
+        ["convert", "--format", "%", "a"],
+        ["convert", "--%", "a"],
+        ["%"],
     ],
 )
 def test_login_file_s_text_in_place_of_its_name_is_not_echoed(
@@ -343,6 +347,20 @@ def test_home_that_may_not_be_looked_into_is_no_fault_of_ecsauth(
     assert result.code == 3
     assert "Permission denied" in result.err
     assert "sudo" in result.err
+
+
+def test_nohup_is_respected() -> None:
+    program = (
+        "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
+        "sys.argv = ['ecsauth', '--version'];"
+        "import atexit; from ecsauth.cli import main;"
+        "atexit.register(lambda: print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN));"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[1:] == ["True"]
 
 
 def test_sigterm_ends_a_hanging_helper_too(

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ecsauth.credential import Credential
@@ -23,6 +23,7 @@ from ecsauth.engine_auth import (
     resolve,
 )
 from ecsauth.errors import EncodeError
+from ecsauth.layout import AGENT_JSON, ENV_FILE
 from ecsauth.registry import AuthKey, parse_auth_key
 from tests.conftest import b64
 
@@ -67,6 +68,22 @@ def test_docker_reads_back_exactly(entries: dict[str, tuple[str, str, str]], tok
     assert difference(items, decode(settings)) == ""
     assert settings.auth_data.isascii()
     assert "\n" not in settings.auth_data
+
+
+@given(_CREDENTIALS, _TEXT, st.binary(max_size=80), st.booleans())
+def test_file_text_reads_back_exactly(
+    entries: dict[str, tuple[str, str, str]], token: str, before: bytes, as_docker: bool
+) -> None:
+    assume(not before.lstrip().startswith((b"{", b"\xff\xfe", b"\xfe\xff")))
+    items = [
+        credential(key, *pair[:2], identity_token=token if as_docker else "")
+        for key, pair in entries.items()
+    ]
+    settings = encode(items, "docker" if as_docker else "dockercfg")
+    for layout, text in ((ENV_FILE, before), (AGENT_JSON, b'{"Cluster": "x"}')):
+        written = layout.write(text, settings)
+        assert difference(items, decode(layout.read(written))) == ""
+        assert layout.write(written, settings) == written
 
 
 def test_encoded_data_is_ascii_on_one_line_without_blanks() -> None:
