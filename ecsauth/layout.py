@@ -6,14 +6,6 @@ from dataclasses import dataclass
 from typing import Callable
 
 from ecsauth import agent_json, ecs_config
-from ecsauth.check import (
-    Finding,
-    Surroundings,
-    check_agent_json,
-    check_env_file,
-    mend,
-    mend_agent_json,
-)
 from ecsauth.engine_auth import AUTH_DATA_KEY, AUTH_TYPE_KEY, EngineAuth
 
 
@@ -26,8 +18,6 @@ class Layout:
         write: (text, settings) → the text with these settings, all else kept.
         meant: text → ECS_ENGINE_AUTH_DATA as its author meant it.
         warning: settings → what another reader of the same text would trip over, or empty.
-        check: (text, Unix seconds, what else bears on it) → what is wrong with the text.
-        mend: text → the text with what is safe to mend put right.
         is_untidy: text → whether a setting is repeated in it, so that old secrets stand about.
         names: what the text calls the two settings.
         has_type: False if the text has no place for ECS_ENGINE_AUTH_TYPE.
@@ -38,8 +28,6 @@ class Layout:
     write: Callable[[bytes, EngineAuth], bytes]
     meant: Callable[[bytes], str]
     warning: Callable[[EngineAuth], str]
-    check: Callable[[bytes, float, Surroundings], tuple[Finding, ...]]
-    mend: Callable[[bytes], bytes]
     is_untidy: Callable[[bytes], bool]
     has_type: bool = True
     names: tuple[str, str] = (AUTH_TYPE_KEY, AUTH_DATA_KEY)
@@ -47,14 +35,6 @@ class Layout:
 
 def _no_warning(_: EngineAuth) -> str:
     return ""
-
-
-def _check_nothing(_: bytes, __: float, ___: Surroundings) -> tuple[Finding, ...]:
-    return ()
-
-
-def _as_it_is(text: bytes) -> bytes:
-    return text
 
 
 def _read_data(text: bytes) -> EngineAuth:
@@ -70,8 +50,6 @@ ENV_FILE = Layout(
     write=ecs_config.write_engine_auth,
     meant=ecs_config.full_value,
     warning=ecs_config.size_warning,
-    check=check_env_file,
-    mend=mend,
     is_untidy=ecs_config.is_untidy,
 )
 """``ecs.config``, or two lines for it."""
@@ -81,8 +59,6 @@ AGENT_JSON = Layout(
     write=agent_json.write_engine_auth,
     meant=lambda text: agent_json.read_engine_auth(text).auth_data,
     warning=_no_warning,
-    check=check_agent_json,
-    mend=mend_agent_json,
     is_untidy=agent_json.is_untidy,
     names=(agent_json.TYPE_NAME, agent_json.DATA_NAME),
 )
@@ -93,8 +69,6 @@ DATA = Layout(
     write=_write_data,
     meant=lambda text: _read_data(text).auth_data,
     warning=ecs_config.data_warning,
-    check=_check_nothing,
-    mend=_as_it_is,
     is_untidy=lambda _: False,
     has_type=False,
 )

@@ -114,11 +114,14 @@ def update(sources: Sequence[Source], target: Target, request: Request, *, now: 
         return _apply(fetched, target, request, now)
 
 
-def mend_target(target: Target, *, rewrite: bool) -> tuple[bool, tuple[str, ...]]:
+def mend_target(
+    target: Target, mend: Callable[[Layout, bytes], bytes], *, rewrite: bool
+) -> tuple[bool, tuple[str, ...]]:
     """Mend what is safe to mend in a target.
 
     Args:
         target: is held from the reading to the end of the writing.
+        mend: (layout, text) → the text with what is safe to mend put right.
         rewrite: write it even if no byte changes, for its mode's sake.
 
     Returns:
@@ -130,7 +133,7 @@ def mend_target(target: Target, *, rewrite: bool) -> tuple[bool, tuple[str, ...]
     """
     with target.held():
         text = target.read()
-        mended = target.layout.mend(text)
+        mended = mend(target.layout, text)
         if mended == text and not rewrite:
             return False, ()
         before, after = decode(target.layout.read(text)), decode(target.layout.read(mended))

@@ -23,6 +23,7 @@ from ecsauth.engine_auth import (
 )
 from ecsauth.errors import TargetError
 from ecsauth.jsontext import go_trim
+from ecsauth.layout import AGENT_JSON, Layout
 from ecsauth.recover import read_present
 from ecsauth.registry import parse_auth_key
 
@@ -33,8 +34,10 @@ __all__ = [
     "Surroundings",
     "check_agent_json",
     "check_env_file",
+    "check_text",
     "mend",
     "mend_agent_json",
+    "mend_text",
 ]
 
 
@@ -108,6 +111,19 @@ def check_agent_json(data: bytes, now: float, around: Surroundings = _ALONE) -> 
             )
         )
     return tuple(found)
+
+
+def check_text(
+    layout: Layout, data: bytes, now: float, around: Surroundings = _ALONE
+) -> tuple[Finding, ...]:
+    """Check a target's text in its layout: `check_agent_json` or `check_env_file`."""
+    check = check_agent_json if layout is AGENT_JSON else check_env_file
+    return check(data, now, around)
+
+
+def mend_text(layout: Layout, data: bytes) -> bytes:
+    """Mend a target's text in its layout: `mend_agent_json` or `mend`."""
+    return mend_agent_json(data) if layout is AGENT_JSON else mend(data)
 
 
 def mend(data: bytes) -> bytes:

@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
-from ecsauth.check import ERROR, Finding
+from ecsauth.check import ERROR, Finding, check_text, mend_text
 from ecsauth.cli import options
 from ecsauth.cli.console import print_json, print_lines, result_stream, say_all, stdin_stream
 from ecsauth.engine_auth import decode, redact
 from ecsauth.errors import CheckError, UsageError
 from ecsauth.explain import Explanation, explain
-from ecsauth.targets import DEFAULT_TARGET, Reading, parse_target, read_target
+from ecsauth.targets import DEFAULT_TARGET, parse_target
+from ecsauth.targets.reading import Reading, read_target
 from ecsauth.update import mend_target
 
 
@@ -36,15 +37,15 @@ def check(target: str, fix: bool, as_json: bool, lock_timeout: float) -> int:
     if fix and target == "-":
         raise UsageError("--fix needs a file, not standard input")
     reading = read_target(target, stdin_stream())
-    findings = reading.layout.check(reading.text, time.time(), reading.around)
+    findings = check_text(reading.layout, reading.text, time.time(), reading.around)
     fixed = False
     if fix and any(item.fixable for item in findings):
         rewrite = any(item.code == "mode" for item in findings)
         destination = parse_target(target, lock_timeout, result_stream())
-        fixed, notes = mend_target(destination, rewrite=rewrite)
+        fixed, notes = mend_target(destination, mend_text, rewrite=rewrite)
         say_all("note", notes)
         reading = read_target(target, stdin_stream())
-        findings = reading.layout.check(reading.text, time.time(), reading.around)
+        findings = check_text(reading.layout, reading.text, time.time(), reading.around)
     if as_json:
         print_json(_check_document(reading, findings, fixed))
     else:

@@ -18,7 +18,6 @@ from ecsauth.cli.console import (
     say_error,
 )
 from ecsauth.cli.context import account_of, make_context
-from ecsauth.cli.memory import remembered
 from ecsauth.cli.report import diff_lines, restart_advice, summary_lines
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.layout import AGENT_JSON, DATA, ENV_FILE
@@ -144,6 +143,8 @@ def migrate(
 
         verifier = make_verifier(timeout, insecure_registry, ca_file)
         request = Request(auth_format, replace, dry_run, verifier, verify_first == "warn")
+    from ecsauth.cli.memory import remembered
+
     with remembered(state_dir, destination, source.name, dry_run=dry_run) as run:
         outcome = run.outcome = update([source], destination, request, now=time.time())
         _summarize(outcome, destination, dry_run)

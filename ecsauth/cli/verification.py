@@ -19,7 +19,8 @@ from ecsauth.credential import Credential, Fetched
 from ecsauth.engine_auth import decode
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.sources import parse_source
-from ecsauth.targets import DEFAULT_TARGET, read_target
+from ecsauth.targets import DEFAULT_TARGET
+from ecsauth.targets.reading import read_target
 from ecsauth.update import Verifier, fetch_all
 from ecsauth.verdict import ACCEPTED, Verdict
 from ecsauth.verify import verify_all

@@ -10,8 +10,8 @@ from typing import BinaryIO, Callable
 
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.files import MAX_BYTES, read_input
-from ecsauth.sources.credential_store import Account, CredentialStore
-from ecsauth.sources.docker_config import DockerConfigSource
+from ecsauth.sources.account import Account
+from ecsauth.sources.docker_config import DockerConfigSource, Store
 
 __all__ = [
     "Account",
@@ -151,7 +151,9 @@ def _login_files(home: str) -> list[Path]:
 def _source(
     name: str, load: Callable[[], bytes], context: Context, path: Path | None = None
 ) -> DockerConfigSource:
-    def open_store(store: str) -> CredentialStore:
+    def open_store(store: str) -> Store:
+        from ecsauth.sources.credential_store import CredentialStore  # with subprocess and more
+
         owner = context.owner_of(path) if path else None
         return CredentialStore(store, context.helper_timeout, context.environment, owner)
 

@@ -16,11 +16,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from ecsauth.errors import SourceError
 from ecsauth.jsontext import JSONTextError, loads
+from ecsauth.sources.account import Account
 
 NOT_FOUND = "credentials not found in native keychain"
 """The one text by which every helper says that it has nothing for a registry."""
@@ -29,16 +29,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MAX_OUTPUT = 1024 * 1024
 _MAX_REASON = 200
 _LINGER_SECONDS = 0.2
-
-
-@dataclass(frozen=True)
-class Account:
-    """The user as whom a helper runs, when it is not our own."""
-
-    name: str
-    uid: int
-    gid: int
-    home: str
 
 
 class CredentialStore:

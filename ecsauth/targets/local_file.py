@@ -7,7 +7,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ecsauth.check import Surroundings
 from ecsauth.engine_auth import UNSET, EngineAuth
 from ecsauth.errors import EcsauthError
 from ecsauth.files import (
@@ -68,22 +67,6 @@ class LocalFile:
             raise target_error(path, error) from error
         return (_narrowed(self.name, mode),)
 
-    def surroundings(self) -> Surroundings:
-        """Return what else on this host bears on the settings in this file."""
-        here = self.path
-        is_env_file = self.layout is not AGENT_JSON
-        status = here.stat()
-        instance = here.parents[2] / "var/lib/ecs/ecs.config" if _is_standard(here) else None
-        beside = here.with_name(f"{here.name}.json") if is_env_file else here.with_suffix("")
-        other = _settings(beside, AGENT_JSON if is_env_file else ENV_FILE)
-        return Surroundings(
-            mode=stat.S_IMODE(status.st_mode),
-            is_root_s=status.st_uid == 0,
-            instance_settings=_settings(instance, ENV_FILE) if instance else UNSET,
-            env_file_settings=UNSET if is_env_file else other,
-            json_settings=other if is_env_file else UNSET,
-        )
-
     def warnings(self) -> tuple[str, ...]:
         """Say what keeps the settings in this file from being used, or private."""
         return tuple(filter(None, (self._overruled(), self._exposed())))
@@ -97,7 +80,7 @@ class LocalFile:
         if self.layout is not AGENT_JSON or not self.path.name.endswith(".config.json"):
             return ""
         env_file = self.path.with_suffix("")
-        if not _settings(env_file, ENV_FILE).is_set:
+        if not settings_in(env_file, ENV_FILE).is_set:
             return ""
         return f"{env_file} has these settings too, and the agent takes those: remove them there"
 
@@ -115,11 +98,7 @@ def _narrowed(name: str, mode: int) -> str:
     return f"others could reach {name} (mode {mode:04o}); it is {mode & PRIVATE:04o} now"
 
 
-def _is_standard(path: Path) -> bool:
-    return path.parts[-3:] == ("etc", "ecs", "ecs.config")
-
-
-def _settings(path: Path, layout: Layout) -> EngineAuth:
+def settings_in(path: Path, layout: Layout) -> EngineAuth:
     """Return the settings in a file that need not be there, or be any good."""
     try:
         return layout.read(read_regular(path))

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ecsauth.errors import SourceError
-from ecsauth.sources.credential_store import Account, CredentialStore
+from ecsauth.sources.account import Account
+from ecsauth.sources.credential_store import CredentialStore
 
 Helpers = Callable[[str, str], Path]
 
