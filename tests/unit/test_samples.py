@@ -1,0 +1,46 @@
+"""Every file of samples/ is exercised: here, or in the test that is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ecsauth.engine_auth import EngineAuth, decode, resolve
+from tests.conftest import Result
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+ELSEWHERE = {"try": "lab/test_first_screen.py", "status.svg": "unit/test_status.py"}
+LOGIN_FILES = {
+    # sample → format, image → user name
+    "docker-config.json": (
+        "dockercfg",
+        {"nginx": "my_name", "ghcr.io/a/b": "ci-bot", "registry.example.com:5000/x": "deploy"},
+    ),
+    "dockercfg.json": ("dockercfg", {"myorg/app": "my_name"}),
+    "identity-token.json": (
+        "docker",
+        {"example.azurecr.io/app": "00000000-0000-0000-0000-000000000000"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOGIN_FILES)
+def test_sample_login_file_serves_its_images(ecsauth: Callable[..., Result], name: str) -> None:
+    auth_type, users = LOGIN_FILES[name]
+    result = ecsauth("convert", SAMPLES / name)
+    assert result.code == 0
+    first, second = result.out.splitlines()
+    assert first == f"ECS_ENGINE_AUTH_TYPE={auth_type}"
+    credentials = decode(EngineAuth(auth_type, second.partition("=")[2])).credentials
+    for image, user in users.items():
+        found = resolve(credentials, image).credential
+        assert found is not None
+        assert found.username == user
+
+
+def test_every_sample_is_exercised() -> None:
+    assert {path.name for path in SAMPLES.iterdir()} == {*LOGIN_FILES, *ELSEWHERE}
+    for test in ELSEWHERE.values():
+        assert (SAMPLES.parent / "tests" / test).exists()
