@@ -21,7 +21,7 @@ from ecsauth.cli.context import account_of, make_context
 from ecsauth.cli.report import diff_lines, restart_advice, summary_lines
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.layout import AGENT_JSON, DATA, ENV_FILE
-from ecsauth.sources import find_login_file, parse_source
+from ecsauth.sources import DockerConfigSource, find_login_file, parse_source
 from ecsauth.targets import DEFAULT_TARGET, parse_target
 from ecsauth.targets.local_file import LocalFile
 from ecsauth.targets.stdout import Stdout, write_stream
@@ -61,16 +61,17 @@ def convert(
     """Print the two settings that SOURCE comes to, secrets included.
 
     SOURCE is a docker login file (config.json, .dockercfg, auth.json, a decoded
-    .dockerconfigjson), docker-config:PATH, env:VARIABLE, or - for standard input. Of two
-    sources with a login for the same registry, the later counts.
+    .dockerconfigjson), docker-config:PATH, env:VARIABLE, - for standard input; or a token of
+    ECR: ecr: (your own registry), ecr:REGION, ecr:HOST, ecr-public:, with ?profile=, ?role_arn=
+    and ?external_id=. Of two sources with a login for the same registry, the later counts.
     """
     context = make_context(helper_timeout, select)
     if sources.count("-") > 1:
         raise UsageError("- (standard input) is given twice")
     parsed = [parse_source(text, context) for text in sources]
     if raw:
-        if len(parsed) > 1:
-            raise UsageError("--raw takes one SOURCE")
+        if len(parsed) > 1 or not isinstance(parsed[0], DockerConfigSource):
+            raise UsageError("--raw takes one SOURCE, a login file")
         text, warnings = raw_settings(
             parsed[0].document(), select or "auths", auth_format, _OUTPUTS[output]
         )

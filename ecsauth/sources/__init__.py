@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Callable
+from typing import Any, BinaryIO, Callable, Protocol
 
+from ecsauth.credential import Fetched
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.files import MAX_BYTES, read_input
 from ecsauth.sources.account import Account
@@ -28,6 +29,15 @@ _FILE_SCHEME = "docker-config:"
 _VARIABLE_SCHEME = "env:"
 
 
+class AnySource(Protocol):
+    """Where credentials come from."""
+
+    name: str
+
+    def fetch(self) -> Fetched:
+        """Return what there is; raise SourceError if there is nothing at all."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What sources need from outside.
@@ -37,6 +47,7 @@ class Context:
         stdin: for ``-``.
         helper_timeout: seconds for each call of a credential helper.
         selected: JMESPath for a login file's entries; empty for its own shape.
+        shared: what the sources of one command share, by kind.
         owner_of: gives another user's account for his file; None for our own or if unknown.
 
     """
@@ -46,6 +57,7 @@ class Context:
     helper_timeout: float = 30.0
     selected: str = ""
     owner_of: Callable[[Path], Account | None] = lambda _: None
+    shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -62,8 +74,8 @@ class LoginFile:
     note: str = ""
 
 
-def parse_source(text: str, context: Context) -> DockerConfigSource:
-    """Understand a SOURCE: a path or ``docker-config:PATH``, ``-``, ``env:VARIABLE``.
+def parse_source(text: str, context: Context) -> AnySource:
+    """Understand a SOURCE: a path, ``docker-config:PATH``, ``-``, ``env:VARIABLE``, ``ecr:…``.
 
     Raises:
         UsageError: an empty text, or a scheme that no source has.
@@ -74,6 +86,8 @@ def parse_source(text: str, context: Context) -> DockerConfigSource:
             "a SOURCE is the text of a login file, not its name",
             "pipe it in (SOURCE is then -), or name its variable (env:DOCKER_AUTH_CONFIG)",
         )
+    if text.partition(":")[0] in ("ecr", "ecr-public") and ":" in text:
+        return _aws_source(text, context)
     if text == "-":
         return _source(
             "standard input", lambda: _read_stream(context.stdin, "standard input"), context
@@ -90,7 +104,8 @@ def parse_source(text: str, context: Context) -> DockerConfigSource:
     if path == text and scheme and not _exists(Path(path)):
         raise UsageError(
             f"{scheme.group(1)}: is no kind of source",
-            f"there are PATH, {_FILE_SCHEME}PATH, {_VARIABLE_SCHEME}VARIABLE and - (stdin)",
+            f"there are PATH, {_FILE_SCHEME}PATH, {_VARIABLE_SCHEME}VARIABLE, ecr:, ecr-public:"
+            " and - (stdin)",
         )
     return _source(path, lambda: _read_path(Path(path)), context, Path(path))
 
@@ -129,6 +144,14 @@ def find_login_file(
         return LoginFile(his, f"the login file is {his}, of {caller_name}, who called sudo")
     looked = ", ".join(str(path) for path in [*own, *theirs]) or "no HOME is set"
     raise SourceError(f"no docker login file: {looked}", "log in first (docker login), or name one")
+
+
+def _aws_source(text: str, context: Context) -> AnySource:
+    from ecsauth.sources.aws_source import open_access, parse_aws_source  # with boto3
+
+    if "aws" not in context.shared:
+        context.shared["aws"] = open_access(context.environment)
+    return parse_aws_source(text, context.shared["aws"])
 
 
 def _exists(path: Path) -> bool:
