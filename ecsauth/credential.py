@@ -76,12 +76,14 @@ class Fetched:
         credentials: at most one per key that the agent can tell apart.
         problems: one error for each registry whose login could not be used.
         notes: what was mended or left out, each one line.
+        warnings: what may not work, each one line.
 
     """
 
     credentials: tuple[Credential, ...] = ()
     problems: tuple[SourceError, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def check_login(credential: Credential) -> None:

@@ -86,14 +86,19 @@ def _why(
     credentials: Sequence[Credential],
 ) -> str:
     match = credential.match
-    if auth_kind(credential) is None:
-        return "its entry holds no login, so the pull is anonymous"
     if found.ambiguous:
         keys = ", ".join(shown_key(item.auth_key.text) for item in found.candidates)
+        if len({item.match for item in found.candidates}) == 1:
+            return (
+                f"{keys} are one key to the agent, and the random order of a Go map decides which"
+                " of their logins it keeps; remove all but one"
+            )
         return (
             f"no key is just {registry}, so the random order of a Go map decides between {keys},"
             f" anew at each pull; a key for {registry} itself ends that"
         )
+    if auth_kind(credential) is None:
+        return "its entry holds no login, so the pull is anonymous"
     if match == DOCKER_HUB_MATCH_KEY:
         return "it is a Docker Hub image, and this is the one key that the agent looks up for those"
     if match == registry:

@@ -27,6 +27,7 @@ class Present:
         credentials: at most one per key that the agent can tell apart. A key that the agent
             matches stands as it is, for a longer one wins over a shorter; others are mended.
         warnings: what the agent could not read and was recovered, and what is dropped.
+        dropped: True if an entry that may hold a login is not among the credentials.
         lost: why nothing of a setting that is there can be read, by anybody; else empty.
 
     """
@@ -34,14 +35,17 @@ class Present:
     credentials: tuple[Credential, ...] = ()
     warnings: tuple[str, ...] = ()
     lost: str = ""
+    dropped: bool = False
 
 
 @dataclass
 class _Found:
     logins: dict[str, Credential] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    dropped: bool = False
 
     def drop(self, text: str, why: str) -> None:
+        self.dropped = True
         self.warnings.append(f"{shown_key(text)}: its present entry is dropped: {why}")
 
 
@@ -67,7 +71,9 @@ def read_present(current: EngineAuth, meant_data: str = "") -> Present:
         names = ", ".join(item.registry for item in recovered)
         found.warnings.append(f"unreadable for the agent until now{why}, mended: {names}")
     lost = view.fault if view.fault and not found.logins and _holds_something(current) else ""
-    return Present(tuple(found.logins.values()), tuple(found.warnings), lost)
+    return Present(
+        tuple(found.logins.values()), tuple(found.warnings), lost=lost, dropped=found.dropped
+    )
 
 
 def meant_document(data: str) -> dict[str, Any]:
@@ -131,7 +137,7 @@ def _add(found: _Found, item: Credential) -> None:
         found.drop(text, error.message)
         return
     if key.session:
-        found.drop(text, "it is docker login's own session entry")
+        found.warnings.append(f"{shown_key(text)}: docker login's own session entry is dropped")
         return
     if not any(item.login) and not key.is_matchable:
         return  # an outer `auths`: what is in it is recovered

@@ -24,6 +24,7 @@ _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 _HOST = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _NAMESPACE = re.compile(r"[A-Za-z0-9._/:+~-]*")
 _MAX_LENGTH = 1024
+_SECRETIVE = frozenset("@?=&;{}")
 _API_TAILS = frozenset({"", "v1", "v1/", "v2", "v2/"})
 
 _ECR_HOST = re.compile(
@@ -157,7 +158,7 @@ def parse_auth_key(text: str) -> AuthKey:
 
 def is_printable_key(text: str) -> bool:
     """Return whether a key may be printed: one with a query or user information may be a secret."""
-    return len(text) <= 200 and not set(text) & set("@?=&;{}")
+    return text.isascii() and text.isprintable() and len(text) <= 200 and not set(text) & _SECRETIVE
 
 
 def strip_scheme(key: str) -> str:

@@ -98,4 +98,5 @@ def _read(directory: Path) -> dict[str, Any]:
 
 def _time(entry: Mapping[str, Any], name: str) -> int | None:
     value = entry.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    is_time = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**40
+    return value if is_time else None

@@ -133,7 +133,10 @@ def metrics(target: TargetStatus, agent: AgentStatus) -> str:
             "ecsauth_expiry_timestamp_seconds",
             "When a login expires.",
             [
-                (f'{labels},registry="{_label(item.registry)}"', item.expires_at)
+                (
+                    f'{labels},registry="{_label(item.registry)}",key="{_label(item.key)}"',
+                    item.expires_at,
+                )
                 for item in target.registries
                 if item.expires_at is not None
             ],

@@ -107,7 +107,7 @@ def update(sources: Sequence[Source], target: Target, request: Request, *, now: 
     """
     fetched = _verified(fetch_all(sources, now), request)
     if not fetched.credentials:
-        return Outcome(problems=fetched.problems, notes=fetched.notes)
+        return Outcome(problems=fetched.problems, notes=fetched.notes, warnings=fetched.warnings)
     if request.dry_run:
         return _apply(fetched, target, request, now)
     with target.held():
@@ -200,7 +200,7 @@ def _verified(fetched: Fetched, request: Request) -> Fetched:
     if request.verifier is None or not fetched.credentials:
         return fetched
     kept: list[Credential] = []
-    problems, notes = list(fetched.problems), list(fetched.notes)
+    problems, warnings = list(fetched.problems), list(fetched.warnings)
     for item, verdict in zip(fetched.credentials, request.verifier(fetched.credentials)):
         is_refused = verdict.outcome == REFUSED
         if is_refused and not request.verify_only_warns:
@@ -211,8 +211,10 @@ def _verified(fetched: Fetched, request: Request) -> Fetched:
         kept.append(item)
         if verdict.outcome != ACCEPTED:
             said = "refuses this login" if is_refused else f"is {verdict.outcome}, not verified"
-            notes.append(f"{item.registry} {said}: {verdict.detail}; written all the same")
-    return replace(fetched, credentials=tuple(kept), problems=tuple(problems), notes=tuple(notes))
+            warnings.append(f"{item.registry} {said}: {verdict.detail}; written all the same")
+    return replace(
+        fetched, credentials=tuple(kept), problems=tuple(problems), warnings=tuple(warnings)
+    )
 
 
 def _apply(fetched: Fetched, target: Target, request: Request, now: float) -> Outcome:
@@ -227,7 +229,7 @@ def _apply(fetched: Fetched, target: Target, request: Request, now: float) -> Ou
         replace=request.replace and not fetched.problems,
         now=now,
     )
-    warnings = [*plan.warnings, layout.warning(plan.engine_auth)]
+    warnings = [*fetched.warnings, *plan.warnings, layout.warning(plan.engine_auth)]
     if request.replace and fetched.problems:
         warnings.append("nothing was dropped (--replace), because not every login could be had")
     notes = [*fetched.notes, *_ecr_notes(fetched.credentials, now)]

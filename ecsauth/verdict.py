@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ACCEPTED = "accepted"
 REFUSED = "refused"
@@ -19,6 +19,7 @@ class Verdict:
         username: as whom.
         outcome: ``accepted``, ``refused``, ``unreachable`` or ``untrusted`` (its certificate).
         detail: why, for people.
+        key: of the credential, as it is spelled.
         realm: the host that gives tokens, if it is another than the registry's.
 
     """
@@ -28,3 +29,4 @@ class Verdict:
     outcome: str
     detail: str = ""
     realm: str = ""
+    key: str = field(default="", compare=False)

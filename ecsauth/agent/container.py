@@ -52,7 +52,10 @@ def inspect_agent(environment: Mapping[str, str]) -> AgentContainer:
         return AgentContainer(RestartVerdict(NOT_RUNNING, f"there is no container {NAME}"))
     except (DockerException, OSError) as error:
         return AgentContainer(RestartVerdict(UNKNOWN, _why_unknown(error)))
-    return read_attributes(attributes)
+    try:
+        return read_attributes(attributes)
+    except (AttributeError, TypeError, ValueError):
+        return AgentContainer(RestartVerdict(UNKNOWN, "Docker's answer is not understood"))
 
 
 def read_attributes(attributes: Mapping[str, Any]) -> AgentContainer:

@@ -51,6 +51,8 @@ def judge(environment: Mapping[str, str], mounts: Sequence[Mapping[str, Any]]) -
     nearest = max(behind, key=lambda item: len(str(item.get("Destination", ""))))
     if nearest.get("Type") == "tmpfs":
         return RestartVerdict(UNSAFE, f"ECS_DATADIR ({directory}) is in memory only")
+    if nearest.get("RW") is False:
+        return RestartVerdict(UNSAFE, f"ECS_DATADIR ({directory}) is mounted read-only")
     return RestartVerdict(SAFE, f"ECS_DATADIR is {directory}, and {nearest.get('Type')} holds it")
 
 

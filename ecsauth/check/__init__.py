@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 
 from ecsauth import agent_json, ecs_config
@@ -17,8 +17,10 @@ from ecsauth.engine_auth import (
     DOCKER,
     DOCKERCFG,
     UNSET,
+    AgentView,
     EngineAuth,
     choose_format,
+    decode,
     encode,
 )
 from ecsauth.errors import TargetError
@@ -38,6 +40,7 @@ __all__ = [
     "mend",
     "mend_agent_json",
     "mend_text",
+    "merged",
 ]
 
 
@@ -77,17 +80,19 @@ def check_env_file(data: bytes, now: float, around: Surroundings = _ALONE) -> tu
     numbers = {line.name: number for number, line in enumerate(lines, 1) if line.name}
     spread = ecs_config.spread_lines(data)
     shown = [Line("") if number in spread else line for number, line in enumerate(lines, 1)]
-    settings = ecs_config.read_engine_auth(data)
+    settings = merged(ecs_config.read_engine_auth(data), around.instance_settings)
+    of_settings = check_settings(
+        settings,
+        ecs_config.full_value(data) or around.instance_settings.auth_data,
+        numbers.get(AUTH_TYPE_KEY, 0),
+        numbers.get(AUTH_DATA_KEY, 0),
+        now,
+    )
+    is_split = around.instance_settings.is_set
     found = [
         *check_lines(shown),
-        *check_settings(
-            settings,
-            ecs_config.full_value(data),
-            numbers.get(AUTH_TYPE_KEY, 0),
-            numbers.get(AUTH_DATA_KEY, 0),
-            now,
-        ),
-        *_around_env_file(settings, around),
+        *(replace(item, fixable=False) if is_split else item for item in of_settings),
+        *_around_env_file(ecs_config.read_engine_auth(data), around),
         *_access(settings, around),
     ]
     return tuple(sorted(found, key=lambda item: item.line or len(lines) + 1))
@@ -129,15 +134,19 @@ def mend_text(layout: Layout, data: bytes) -> bytes:
 def mend(data: bytes) -> bytes:
     """Mend what is safe to mend in ``ecs.config``; the same bytes if there is nothing.
 
-    Lines that mean our settings but do not set them are put right, a byte order mark goes, and
-    the logins that the author meant are written as the agent reads them. Other lines stay.
+    Lines that mean our settings but do not set them are put right where no other line sets them,
+    a byte order mark goes, and the logins that the author meant are written as the agent reads
+    them. Other lines stay. If an entry that may hold a login would be lost, nothing is mended.
     """
-    plain = _without_bom(data)
-    lines = ecs_config.parse_lines(plain)
-    put_right = [_put_right(line) for line in lines]
+    lines = ecs_config.parse_lines(_without_bom(data))
+    is_set = {line.name for line in lines}
+    put_right = [_put_right(line, is_set) for line in lines]
     text = "".join(line.text + line.end for line in put_right).encode("utf-8", "surrogateescape")
     settings = _meant(ecs_config.read_engine_auth(text), ecs_config.full_value(text))
-    return text if settings is None else ecs_config.write_engine_auth(text, settings)
+    mended = text if settings is None else ecs_config.write_engine_auth(text, settings)
+    before = decode(ecs_config.read_engine_auth(data))
+    after = decode(ecs_config.read_engine_auth(mended))
+    return mended if _keeps_logins(before, after) else data
 
 
 def mend_agent_json(data: bytes) -> bytes:
@@ -152,10 +161,18 @@ def mend_agent_json(data: bytes) -> bytes:
     return data if settings is None else agent_json.write_engine_auth(data, settings)
 
 
+def merged(settings: EngineAuth, instance: EngineAuth) -> EngineAuth:
+    """Return what ecs-init makes of ``/etc/ecs/ecs.config`` over ``/var/lib/ecs/ecs.config``."""
+    return EngineAuth(
+        settings.auth_type or instance.auth_type, settings.auth_data or instance.auth_data
+    )
+
+
 def _meant(current: EngineAuth, meant_data: str) -> EngineAuth | None:
     """Return the settings as meant; None if there is nothing to write."""
-    found = read_present(current, meant_data).credentials
-    if not found:
+    present_ = read_present(current, meant_data)
+    found = present_.credentials
+    if not found or present_.dropped:
         return None
     present = [_with_plain_key(item, found) for item in found]
     named = go_trim(current.auth_type).strip("'\"").lower()
@@ -173,9 +190,15 @@ def _in_docker_form(present: Sequence[Credential]) -> bool:
     return any(item.needs_docker_format for item in present)
 
 
-def _put_right(line: Line) -> Line:
+def _keeps_logins(before: AgentView, after: AgentView) -> bool:
+    """Return whether every login that the agent reads before is read after."""
+    have = {item.login for item in before.credentials if any(item.login[1:])}
+    return not after.fault and have <= {item.login for item in after.credentials}
+
+
+def _put_right(line: Line, is_set: Set[str]) -> Line:
     meant = intended(line)
-    if meant is None:
+    if meant is None or meant[0] in is_set:
         return line
     end = "\r" if line.text.endswith("\r") else ""
     return replace(line, text=f"{meant[0]}={meant[1]}{end}")

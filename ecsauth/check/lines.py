@@ -7,7 +7,7 @@ Sources: ecs-init's ``getEnvVars``, docker's reader of ``run --env-file``, syste
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from ecsauth.check.finding import Finding, error, warning
 from ecsauth.ecs_config import Line
@@ -26,8 +26,9 @@ _QUOTED = re.compile(r"(?P<quote>['\"]).*(?P=quote)", re.DOTALL)
 
 def check_lines(lines: list[Line]) -> Iterator[Finding]:
     """Give what is wrong with the lines as such, whatever the settings' values."""
+    is_set = {line.name for line in lines}
     for number, line in enumerate(lines, 1):
-        yield from _check_line(number, line)
+        yield from _check_line(number, line, is_set)
     yield from _duplicates(lines)
     yield from _carriage_returns(lines)
 
@@ -40,17 +41,19 @@ def intended(line: Line) -> tuple[str, str] | None:
     return (found["name"], found["value"].strip()) if found else None
 
 
-def _check_line(number: int, line: Line) -> Iterator[Finding]:
+def _check_line(number: int, line: Line, is_set: Set[str]) -> Iterator[Finding]:
     text = line.text.rstrip("\r")
     bare = text.strip()
     yield from _bytes_of(number, line)
-    if not bare:
+    if not bare.strip(BOM):
+        if bare:
+            yield _bom_alone(number)
         return
     meant = intended(line)
     if meant is not None:
-        yield _not_set(number, bare, meant[0])
+        yield _not_set(number, bare, meant[0], is_set)
         return
-    if bare.startswith("#"):
+    if bare.lstrip(BOM).startswith("#"):
         yield from _comment(number, bare)
         return
     name, equals, value = bare.partition("=")
@@ -69,11 +72,22 @@ def _check_line(number: int, line: Line) -> Iterator[Finding]:
     if text.endswith("\\"):
         yield warning(
             "trailing-backslash",
-            f"{name} ends in a backslash",
+            f"{_shown(name)} ends in a backslash",
             "systemd joins the next line to it",
             "remove the backslash",
             number,
         )
+
+
+def _bom_alone(number: int) -> Finding:
+    return warning(
+        "bom",
+        "a byte order mark",
+        "a shell that sources the file trips over it",
+        "save the file as UTF-8 without BOM",
+        number,
+        fixable=number == 1,
+    )
 
 
 def _bytes_of(number: int, line: Line) -> Iterator[Finding]:
@@ -104,13 +118,21 @@ def _bytes_of(number: int, line: Line) -> Iterator[Finding]:
         )
 
 
-def _not_set(number: int, bare: str, name: str) -> Finding:
+def _not_set(number: int, bare: str, name: str, is_set: Set[str]) -> Finding:
     if bare.startswith(BOM):
         code, what = "bom", "a byte order mark before"
     elif bare.split(None, 1)[0].lstrip(BOM) == "export":
         code, what = "export", "'export' before"
     else:
         code, what = "blanks", "a blank between '=' and"
+    if name in is_set:
+        return warning(
+            code,
+            f"{what} {name}, which another line sets",
+            "ecs-init sets another variable by it, old secret and all",
+            "remove the line",
+            number,
+        )
     return error(
         code,
         f"{what} {name}",
@@ -137,16 +159,16 @@ def _name_of(number: int, name: str) -> Iterator[Finding]:
     if name.startswith(BOM):
         yield warning(
             "bom",
-            f"a byte order mark before {name.lstrip(BOM)}",
-            f"ecs-init sets another variable than {name.lstrip(BOM)}",
+            f"a byte order mark before {_shown(name.lstrip(BOM))}",
+            "ecs-init sets another variable than that",
             "save the file as UTF-8 without BOM",
             number,
-            fixable=True,
+            fixable=number == 1,
         )
     elif name.startswith("export "):
         yield warning(
             "export",
-            f"'export' before {name[7:].strip()}",
+            f"'export' before {_shown(name[7:].strip())}",
             "ecs-init sets another variable, and docker run --env-file refuses the file",
             "remove the word",
             number,
@@ -165,15 +187,15 @@ def _value_of(number: int, name: str, value: str) -> Iterator[Finding]:
     if _QUOTED.fullmatch(value.strip()):
         yield warning(
             "quoted",
-            f"the value of {name} is in quotes",
+            f"the value of {_shown(name)} is in quotes",
             "ecs-init and docker keep the quotes in the value, systemd removes them",
             "remove the quotes",
             number,
         )
-    elif " #" in value:
+    elif " #" in value and not value.lstrip().startswith(("{", "[")):
         yield warning(
             "inline-comment",
-            f"' #' in the value of {name}",
+            f"' #' in the value of {_shown(name)}",
             "no reader takes the rest for a comment: it is in the value",
             "put comments on lines of their own, without '='",
             number,
@@ -192,6 +214,11 @@ def _carriage_returns(lines: list[Line]) -> Iterator[Finding]:
         )
 
 
+def _shown(name: str) -> str:
+    """Return a variable's name as it may be printed: what is no name may be a secret."""
+    return name if _NAME.fullmatch(name) else "a variable of an odd name"
+
+
 def _duplicates(lines: list[Line]) -> Iterator[Finding]:
     numbers: dict[str, list[int]] = {}
     for number, line in enumerate(lines, 1):
@@ -201,7 +228,7 @@ def _duplicates(lines: list[Line]) -> Iterator[Finding]:
         if len(places) > 1:
             yield warning(
                 "duplicate",
-                f"{name} is set on lines {', '.join(map(str, places))}",
+                f"{_shown(name)} is set on lines {', '.join(map(str, places))}",
                 "only the last counts",
                 "remove the others",
                 places[-1],

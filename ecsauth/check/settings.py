@@ -34,7 +34,8 @@ def check_settings(
     """
     if not settings.is_set:
         return
-    can_mend = bool(read_present(settings, meant_data).credentials)
+    present = read_present(settings, meant_data)
+    can_mend = bool(present.credentials) and not present.dropped
     for finding in _check(settings, meant_data, type_line, data_line, now):
         yield finding if can_mend else replace(finding, fixable=False)
 

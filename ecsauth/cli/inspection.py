@@ -70,12 +70,12 @@ def explain_images(images: tuple[str, ...], target: str, as_json: bool) -> int:
     An IMAGE is written as in the task definition. No password is ever shown.
     """
     reading = read_target(target, stdin_stream())
-    view = decode(reading.layout.read(reading.text))
+    view = decode(reading.settings)
     found = [explain(view, image) for image in images]
     if as_json:
         print_json({"images": {item.image: _explanation_document(item) for item in found}})
     else:
-        auth_type = redact(reading.layout.read(reading.text)).auth_type
+        auth_type = redact(reading.settings).auth_type
         lines = [line for item in found for line in _explanation_lines(item, auth_type)]
         print_lines(lines, sys.stdout)
     return 0
@@ -100,7 +100,7 @@ def _check_lines(reading: Reading, findings: Sequence[Finding], fixed: bool) -> 
     summary = _check_document(reading, findings, fixed)
     mended = "mended; " if fixed else ""
     if not summary["type"] and not findings:
-        return [f"{reading.name}: the settings are not there: the agent pulls anonymously"]
+        return [f"{reading.name}: {_not_there(reading)}"]
     usable = f"the agent reads {_count(summary['registries'], 'login')}"
     if not findings:
         return [f"{reading.name}: {mended}nothing wrong: {usable}, {summary['type']}"]
@@ -114,6 +114,12 @@ def _check_lines(reading: Reading, findings: Sequence[Finding], fixed: bool) -> 
     return lines
 
 
+def _not_there(reading: Reading) -> str:
+    if reading.settings.is_set:
+        return "the settings are not in this file; the agent has them from another one"
+    return "the settings are not there: the agent pulls anonymously"
+
+
 def _is_broken(findings: Sequence[Finding]) -> bool:
     return any(item.code == "json" for item in findings)
 
@@ -125,7 +131,8 @@ def _explanation_document(item: Explanation) -> dict[str, Any]:
 
 def _explanation_lines(item: Explanation, auth_type: str) -> list[str]:
     if item.auth is None:
-        return [item.image, "  anonymous", f"  {item.reason}"]
+        maybe = ", or with another login" if item.ambiguous else ""
+        return [item.image, f"  anonymous{maybe}", f"  {item.reason}"]
     user = f"user {item.username}, " if item.username else ""
     kind = item.auth.replace("_", " ")
     expiry = f", {_expiry(item.expires_at - time.time())}" if item.expires_at else ""

@@ -10,7 +10,7 @@ from ecsauth.plan import Plan
 from ecsauth.update import Outcome
 
 _SIGNS = {"added": "+", "updated": "~", "unchanged": "=", "kept": "=", "removed": "-"}
-_WORDS = {"kept": "kept (not in the login file)"}
+_WORDS = {"kept": "kept as it is"}
 
 
 def summary_lines(outcome: Outcome, plan: Plan, target: str) -> list[str]:

@@ -36,7 +36,9 @@ def print_screen(console: Console, target: TargetStatus, agent: AgentStatus, now
     from rich.text import Text
 
     head = Text(printable(target.target), style="bold").append("  ")
-    console.print(head.append(_target_words(target), style="red" if target.fault else "not bold"))
+    console.print(
+        head.append(printable(_target_words(target)), style="red" if target.fault else "not bold")
+    )
     for item in target.registries:
         console.print(_registry(item, now))
     for number, line in enumerate(_agent_words(agent)):

@@ -16,8 +16,8 @@ from ecsauth.cli import options
 from ecsauth.cli.console import print_json, print_lines, say_all, say_error, stdin_stream
 from ecsauth.cli.context import make_context
 from ecsauth.credential import Credential, Fetched
-from ecsauth.engine_auth import decode
-from ecsauth.errors import SourceError, UsageError
+from ecsauth.engine_auth import decode, shown_key
+from ecsauth.errors import SourceError
 from ecsauth.sources import parse_source
 from ecsauth.targets import DEFAULT_TARGET
 from ecsauth.targets.reading import read_target
@@ -32,7 +32,7 @@ from ecsauth.verify import verify_all
     "--from",
     "target",
     metavar="TARGET",
-    help=f"Verify the logins in a target instead.  [default without SOURCE: {DEFAULT_TARGET}]",
+    help=f"Without SOURCE: where the logins are.  [default: {DEFAULT_TARGET}]",
 )
 @options.timeout
 @options.insecure_registry
@@ -56,8 +56,6 @@ def verify(
     Nothing is sent anywhere else, and nothing on plain HTTP but to an insecure registry. Exit
     code 3 unless all are accepted.
     """
-    if sources and target:
-        raise UsageError("name either SOURCE or --from")
     if sources:
         context = make_context(helper_timeout, select)
         fetched = fetch_all([parse_source(text, context) for text in sources], time.time())
@@ -94,11 +92,15 @@ def make_verifier(timeout: float, insecure: Sequence[str], ca_file: Path | None)
 
 def _from_target(target: str) -> Fetched:
     reading = read_target(target, stdin_stream())
-    view = decode(reading.layout.read(reading.text))
+    view = decode(reading.settings)
     if view.fault or not view.credentials:
         why = view.fault or "no registries in it"
         raise SourceError(f"{reading.name}: there is no login: {why}", "see ecsauth check")
-    return Fetched(view.credentials)
+    problems = tuple(
+        SourceError(f"{shown_key(key)}: the agent passes over it: {why}", "see ecsauth check")
+        for key, why in view.skipped.items()
+    )
+    return Fetched(view.credentials, problems)
 
 
 @contextlib.contextmanager

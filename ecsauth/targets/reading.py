@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ecsauth.check import Surroundings
-from ecsauth.engine_auth import UNSET
+from ecsauth.check import Surroundings, merged
+from ecsauth.engine_auth import UNSET, EngineAuth
 from ecsauth.errors import UsageError
 from ecsauth.files import MAX_BYTES, read_input
 from ecsauth.layout import AGENT_JSON, ENV_FILE, Layout
@@ -32,6 +32,21 @@ class Reading:
     layout: Layout
     text: bytes
     around: Surroundings
+
+    @property
+    def settings(self) -> EngineAuth:
+        """Return the settings that the agent gets on this host, from whichever file.
+
+        ``/etc/ecs/ecs.config`` over ``/var/lib/ecs/ecs.config``, both over ``ecs.config.json``.
+
+        Raises:
+            TargetError: the agent's JSON file is not JSON.
+
+        """
+        own = self.layout.read(self.text)
+        if self.layout is AGENT_JSON:
+            return merged(self.around.env_file_settings, own)
+        return merged(merged(own, self.around.instance_settings), self.around.json_settings)
 
 
 def read_target(text: str, stdin: BinaryIO) -> Reading:
@@ -57,7 +72,7 @@ def read_target(text: str, stdin: BinaryIO) -> Reading:
 
 def surroundings(target: LocalFile) -> Surroundings:
     """Return what else on this host bears on the settings in a file that is there."""
-    here = target.path
+    here = target.path.absolute()
     is_env_file = target.layout is not AGENT_JSON
     status = here.stat()
     instance = here.parents[2] / "var/lib/ecs/ecs.config" if _is_standard(here) else None
@@ -73,4 +88,4 @@ def surroundings(target: LocalFile) -> Surroundings:
 
 
 def _is_standard(path: Path) -> bool:
-    return path.parts[-3:] == ("etc", "ecs", "ecs.config")
+    return path.absolute().parts[-3:] == ("etc", "ecs", "ecs.config")

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+_MAX_HEADER = 4096
+_MAX_HEADERS = 10
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - the grammar's word, no secret
 _PARAMETER = re.compile(rf'\s*,?\s*({_TOKEN})\s*=\s*("(?:[^"\\]|\\.)*"|{_TOKEN})')
 _SCHEME = re.compile(rf"\s*,?\s*({_TOKEN})(?=\s|,|$)")
@@ -27,12 +29,13 @@ class Challenge:
 
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
     """Read the challenges of all ``WWW-Authenticate`` headers; what is malformed is left out."""
-    return [challenge for header in headers for challenge in _parse(header)]
+    return [item for header in list(headers)[:_MAX_HEADERS] for item in _parse(header)]
 
 
 def _parse(header: str) -> list[Challenge]:
     found: list[Challenge] = []
     position = 0
+    header = " ".join(header[:_MAX_HEADER].split())  # long runs of blanks cost quadratic time
     while scheme := _SCHEME.match(header, position):
         position = scheme.end()
         parameters: dict[str, str] = {}

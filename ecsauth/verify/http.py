@@ -7,14 +7,13 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
     InsecureRequestWarning,
-    LocationValueError,
     NewConnectionError,
     ProxyError,
     ReadTimeoutError,
@@ -22,7 +21,7 @@ from urllib3.exceptions import (
 )
 
 from ecsauth.errors import UsageError
-from ecsauth.verify.login import HttpError, Response
+from ecsauth.verify.login import HttpError, Response, is_loopback
 
 _MAX_BODY = 1024 * 1024
 _CERTIFICATES = Path("/etc/docker/certs.d")
@@ -52,8 +51,9 @@ class UrllibHttp:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
     ) -> Response:
         """Send one request; no redirect is followed, nothing is tried again."""
-        manager = self._manager(url)
+        manager: urllib3.PoolManager | None = None
         try:
+            manager = self._manager(url)
             answer = manager.request(
                 method,
                 url,
@@ -63,11 +63,12 @@ class UrllibHttp:
                 retries=False,
                 preload_content=False,
             )
-            text = answer.read(_MAX_BODY, decode_content=True).decode("utf-8", "replace")
-        except (HTTPError, LocationValueError, OSError) as error:
+            text = answer.read(_MAX_BODY, decode_content=False).decode("utf-8", "replace")
+        except (HTTPError, OSError, ValueError) as error:
             raise _http_error(error) from None  # the cause may hold the URL with a token
         finally:
-            manager.clear()
+            if manager is not None:
+                manager.clear()
         return Response(
             status=answer.status,
             challenges=tuple(answer.headers.getlist("WWW-Authenticate")),
@@ -78,15 +79,19 @@ class UrllibHttp:
     def _manager(self, url: str) -> urllib3.PoolManager:
         parts = urlsplit(url)
         context = self._context(parts.netloc) if parts.scheme == "https" else None
-        proxy = _proxy_for(parts.scheme, parts.netloc)
         settings: dict[str, Any] = {
             "timeout": self._timeout,
             "ssl_context": context,
             "retries": False,
         }
-        if proxy:
-            return urllib3.ProxyManager(proxy, **settings)
-        return urllib3.PoolManager(**settings)
+        proxy = _proxy_for(parts.scheme, parts.netloc)
+        if not proxy:
+            return urllib3.PoolManager(**settings)
+        user = urlsplit(proxy)
+        if user.username:
+            pair = f"{unquote(user.username)}:{unquote(user.password or '')}"
+            settings["proxy_headers"] = urllib3.util.make_headers(proxy_basic_auth=pair)
+        return urllib3.ProxyManager(proxy, **settings)
 
     def _context(self, host: str) -> ssl.SSLContext:
         context = ssl.create_default_context()
@@ -116,10 +121,14 @@ def check_ca_file(path: Path | None) -> None:
 
 
 def _proxy_for(scheme: str, host: str) -> str:
-    """Return the proxy that the environment names for a host; empty if none."""
-    if urllib.request.proxy_bypass(host):
+    """Return the proxy that the environment names for a host; empty if none.
+
+    Loopback never has one, and neither has plain HTTP: a login in clear is for the registry alone.
+    """
+    if scheme != "https" or is_loopback(host) or urllib.request.proxy_bypass(host):
         return ""
-    return urllib.request.getproxies().get(scheme, "")
+    proxy = urllib.request.getproxies().get(scheme, "")
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
 def _http_error(error: Exception) -> HttpError:

@@ -14,6 +14,7 @@ from typing import Protocol
 from urllib.parse import urlencode, urlsplit
 
 from ecsauth.credential import Credential
+from ecsauth.engine_auth import shown_key
 from ecsauth.jsontext import JSONTextError, loads
 from ecsauth.verdict import ACCEPTED, REFUSED, UNREACHABLE, UNTRUSTED, Verdict
 from ecsauth.verify.challenge import Challenge, parse_challenges
@@ -126,13 +127,11 @@ def _answer(credential: Credential, http: Http, base: str, first: Response) -> V
 
 
 def _bearer(credential: Credential, http: Http, base: str, challenge: Challenge) -> Verdict:
-    realm = challenge.parameters.get("realm", "")
-    parts = urlsplit(realm)
-    allowed = ("https", "http") if base.startswith("http://") else ("https",)
-    if parts.scheme not in allowed or not parts.hostname or parts.username:
-        why = "on plain HTTP" if parts.scheme == "http" else "no HTTPS address"
-        return _verdict(credential, REFUSED, f"nothing was sent: the token realm is {why}")
-    elsewhere = parts.netloc if parts.hostname != urlsplit(base).hostname else ""
+    realm = challenge.parameters.get("realm", "").partition("#")[0]
+    fault, host = _realm_fault(realm, base)
+    if fault:
+        return _verdict(credential, REFUSED, f"nothing was sent: the token realm is {fault}")
+    elsewhere = host if host != urlsplit(base).netloc else ""
     service = challenge.parameters.get("service", "")
     if credential.identity_token:
         answer = http.request("POST", realm, _FORM, _refresh_form(credential, service))
@@ -144,6 +143,26 @@ def _bearer(credential: Credential, http: Http, base: str, challenge: Challenge)
     if not token:
         return _verdict(credential, UNREACHABLE, "the token server gave no token", elsewhere)
     return _use_token(credential, http, base, token, elsewhere)
+
+
+def _realm_fault(realm: str, base: str) -> tuple[str, str]:
+    """Return why nothing may be sent to a realm, empty if it may; and its host[:port].
+
+    Plain HTTP is for a registry on plain HTTP, and for its own host.
+    """
+    try:
+        parts = urlsplit(realm)
+        own = urlsplit(base)
+        host = f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
+    except ValueError:
+        return "no address", ""
+    if parts.username or parts.password or not parts.hostname:
+        return "no HTTPS address", ""
+    if parts.scheme == "https" or (
+        parts.scheme == own.scheme == "http" and parts.hostname == own.hostname
+    ):
+        return "", host
+    return ("on plain HTTP" if parts.scheme == "http" else "no HTTPS address"), host
 
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -180,7 +199,8 @@ def _judge(credential: Credential, answer: Response, realm: str = "") -> Verdict
 
 
 def _verdict(credential: Credential, outcome: str, detail: str, realm: str = "") -> Verdict:
-    return Verdict(credential.registry, credential.username, outcome, detail, realm)
+    key = shown_key(credential.auth_key.text)
+    return Verdict(credential.registry, credential.username, outcome, detail, realm, key)
 
 
 def _basic(credential: Credential) -> dict[str, str]:
@@ -200,7 +220,14 @@ def _token(body: str) -> str:
     return token if isinstance(token, str) and is_plain else ""
 
 
+def _host_of(location: str) -> str:
+    try:
+        return urlsplit(location).hostname or "itself"
+    except ValueError:
+        return "nowhere"
+
+
 def _status(answer: Response) -> str:
     if answer.location:
-        return f"HTTP {answer.status}, a redirect to {urlsplit(answer.location).netloc or 'itself'}"
+        return f"HTTP {answer.status}, a redirect to {_host_of(answer.location)}"
     return f"HTTP {answer.status}"
