@@ -43,6 +43,7 @@ class _Found:
     logins: dict[str, Credential] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     dropped: bool = False
+    read: set[str] = field(default_factory=set)
 
     def drop(self, text: str, why: str) -> None:
         self.dropped = True
@@ -115,6 +116,11 @@ def _recover(found: _Found, text: str, entry: Mapping[str, Any]) -> None:
     try:
         key = _present_key(text)
         known = found.logins.get(key.match)
+        if known is not None and text not in found.read and known.auth_key.spelled != text:
+            other, _ = decode_entry(key, entry)
+            if other is not None and not other.same_login(known):
+                found.drop(text, f"{known.auth_key.spelled} is there too")
+            return
         has_lost_token = bool(entry.get("identitytoken")) and not (known and known.identity_token)
         if key.session or (known and any(known.login) and not has_lost_token):
             return
@@ -131,6 +137,7 @@ def _recover(found: _Found, text: str, entry: Mapping[str, Any]) -> None:
 def _add(found: _Found, item: Credential) -> None:
     """Add a login that the agent reads; of two for one registry, the key as it stands wins."""
     text = item.auth_key.text
+    found.read.add(text)
     try:
         key = _present_key(text)
     except RegistryNameError as error:

@@ -10,6 +10,9 @@ from ecsauth.engine_auth import EngineAuth, decode, redact, shown_key
 from ecsauth.explain import auth_kind
 from ecsauth.registry import is_ecr_public, parse_ecr_host
 
+METRICS_START = "# HELP ecsauth_"
+"""How every metrics file of ours starts."""
+
 ECR_TOKEN_SECONDS = 12 * 3600
 """How long an ECR token lives (Amazon ECR API reference, GetAuthorizationToken)."""
 
@@ -113,6 +116,13 @@ def is_pending(target: EngineAuth | None, running: EngineAuth | None) -> bool | 
     if target is None or running is None:
         return None
     return _logins(target) != _logins(running)
+
+
+def is_older(started_at: float | None, written_at: int | None) -> bool | None:
+    """Return whether the agent started before the last write; None if unknown."""
+    if started_at is None or written_at is None:
+        return None
+    return started_at < written_at
 
 
 def metrics(target: TargetStatus, agent: AgentStatus) -> str:

@@ -62,10 +62,15 @@ def count_running_tasks(url: str) -> int:
 
 
 def count_tasks(document: Mapping[str, Any]) -> int:
-    """Count the tasks of ``/v1/tasks`` whose KnownStatus is not STOPPED."""
-    tasks = document.get("Tasks")
+    """Count the tasks of ``/v1/tasks`` whose KnownStatus is not STOPPED.
+
+    Raises:
+        EcsauthError: Tasks is neither a list nor null.
+
+    """
+    tasks = document.get("Tasks") or []
     if not isinstance(tasks, list):
-        return 0
+        raise EcsauthError("what answers is not the ECS agent: its tasks are no list")
     return sum(
         1 for task in tasks if isinstance(task, dict) and task.get("KnownStatus") != _STOPPED
     )

@@ -21,6 +21,7 @@ from ecsauth.engine_auth import (
     EngineAuth,
     choose_format,
     decode,
+    difference,
     encode,
 )
 from ecsauth.errors import TargetError
@@ -142,7 +143,10 @@ def mend(data: bytes) -> bytes:
     is_set = {line.name for line in lines}
     put_right = [_put_right(line, is_set) for line in lines]
     text = "".join(line.text + line.end for line in put_right).encode("utf-8", "surrogateescape")
-    settings = _meant(ecs_config.read_engine_auth(text), ecs_config.full_value(text))
+    current = ecs_config.read_engine_auth(text)
+    settings = _meant(current, ecs_config.full_value(text))
+    if settings is not None and _says_the_same(current, settings):
+        settings = current if ecs_config.is_untidy(text) else None
     mended = text if settings is None else ecs_config.write_engine_auth(text, settings)
     before = decode(ecs_config.read_engine_auth(data))
     after = decode(ecs_config.read_engine_auth(mended))
@@ -158,6 +162,8 @@ def mend_agent_json(data: bytes) -> bytes:
     """
     current = agent_json.read_engine_auth(data)
     settings = _meant(current, current.auth_data)
+    if settings is not None and _says_the_same(current, settings):
+        settings = None
     return data if settings is None else agent_json.write_engine_auth(data, settings)
 
 
@@ -188,6 +194,13 @@ def _with_plain_key(item: Credential, found: Sequence[Credential]) -> Credential
 
 def _in_docker_form(present: Sequence[Credential]) -> bool:
     return any(item.needs_docker_format for item in present)
+
+
+def _says_the_same(current: EngineAuth, meant: EngineAuth) -> bool:
+    """Return whether the agent reads the same out of both, so that there is nothing to mend."""
+    view = decode(current)
+    is_same = not difference(decode(meant).credentials, view)
+    return is_same and current.auth_type == meant.auth_type and not view.skipped
 
 
 def _keeps_logins(before: AgentView, after: AgentView) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import stat
 import sys
@@ -18,12 +20,23 @@ from ecsauth.cli.console import print_json, print_lines
 from ecsauth.cli.screen import plain_lines, print_screen
 from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import EcsauthError, TargetError, UsageError
+from ecsauth.files import locate, locked, write_atomic
 from ecsauth.files import read_state as read_file
-from ecsauth.files import write_atomic
+from ecsauth.layout import AGENT_JSON
 from ecsauth.state import read_state
-from ecsauth.status import AgentStatus, TargetStatus, is_pending, metrics, target_status
+from ecsauth.status import (
+    METRICS_START,
+    AgentStatus,
+    TargetStatus,
+    is_older,
+    is_pending,
+    metrics,
+    target_status,
+)
 from ecsauth.targets import DEFAULT_TARGET, parse_target
 from ecsauth.targets.local_file import LocalFile
+
+_METRICS_LOCK_SECONDS = 5.0
 
 
 @click.command(short_help="Show the logins, their life left, the agent and what it runs with.")
@@ -52,18 +65,23 @@ def status(
     version, cluster, tasks, whether it runs with the logins that the file has, and whether a
     restart would keep its tasks (ECS_DATADIR). No password is ever shown.
     """
-    parsed = parse_target(target, 0, sys.stdout.buffer)
+    parsed = parse_target(target, 0, io.BytesIO())
     if not isinstance(parsed, LocalFile):
         raise UsageError("status needs a file")
-    shown, settings = _target(parsed, state_dir)
-    agent = _agent(introspection_url, settings)
+    try:
+        shown, settings = _target(parsed, state_dir)
+    except EcsauthError:
+        if prometheus is not None:  # nothing old and green may stay there
+            unreadable = target_status(_name(parsed), None, {}, mode=None, written_at=None)
+            _write_metrics(prometheus, metrics(unreadable, _agent(introspection_url)))
+        raise
+    agent = _agent(introspection_url, shown, settings, by_time=parsed.layout is AGENT_JSON)
     now = time.time()
     if prometheus is not None:
-        # Other users' node_exporter reads it, and nothing in it is secret.
-        write_atomic(prometheus, metrics(shown, agent).encode(), mode=0o644)
+        _write_metrics(prometheus, metrics(shown, agent))
     elif as_json:
         print_json({"target": asdict(shown), "agent": asdict(agent)})
-    elif sys.stdout.isatty():
+    elif _is_rich_terminal():
         from rich.console import Console
 
         print_screen(Console(), shown, agent, now)
@@ -72,8 +90,36 @@ def status(
     return 0
 
 
+def _is_rich_terminal() -> bool:
+    """Return whether stdout is a terminal that can show the bars."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return False
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def _name(target: LocalFile) -> str:
+    return str(target.path.absolute())
+
+
+def _write_metrics(path: Path, text: str) -> None:
+    """Write the metrics file; only over an older one of ours.
+
+    Other users' node_exporter reads it (mode 0644), and nothing in it is secret.
+
+    Raises:
+        TargetError: the path is no place for it.
+
+    """
+    real = locate(path)
+    with locked(real, _METRICS_LOCK_SECONDS):
+        before = read_file(path).data
+        if before and not before.startswith(METRICS_START.encode()):
+            raise TargetError(f"{path} is not a metrics file of ecsauth", "name another one")
+        write_atomic(real, text.encode(), mode=0o644)
+
+
 def _target(target: LocalFile, state_dir: Path) -> tuple[TargetStatus, EngineAuth | None]:
-    known = read_state(state_dir, str(target.path.absolute()))
+    known = read_state(state_dir, _name(target))
     try:
         file = read_file(target.path)
     except TargetError as error:
@@ -83,7 +129,7 @@ def _target(target: LocalFile, state_dir: Path) -> tuple[TargetStatus, EngineAut
     settings = None if file.data is None else target.layout.read(file.data)
     times = file.path.stat() if file.data is not None else None
     shown = target_status(
-        target.name,
+        _name(target),
         settings,
         known.sources,
         mode=stat.S_IMODE(times.st_mode) if times else None,
@@ -93,12 +139,22 @@ def _target(target: LocalFile, state_dir: Path) -> tuple[TargetStatus, EngineAut
     return shown, settings
 
 
-def _agent(url: str, settings: EngineAuth | None) -> AgentStatus:
+def _agent(
+    url: str,
+    target: TargetStatus | None = None,
+    settings: EngineAuth | None = None,
+    *,
+    by_time: bool = False,
+) -> AgentStatus:
+    """Look at the agent; `by_time` if its environment does not show which settings it has."""
     container = inspect_agent(os.environ)
-    try:
-        metadata, tasks = read_metadata(url), count_running_tasks(url)
-    except EcsauthError:
-        metadata, tasks = None, None
+    metadata, tasks = None, None
+    with contextlib.suppress(EcsauthError):
+        metadata = read_metadata(url)
+        tasks = count_running_tasks(url)
+    pending = is_pending(settings, container.settings)
+    if by_time and target is not None:
+        pending = is_older(container.started_at, target.written_at)
     return AgentStatus(
         answers=metadata is not None,
         version=metadata.version if metadata else "",
@@ -106,7 +162,7 @@ def _agent(url: str, settings: EngineAuth | None) -> AgentStatus:
         arn=metadata.arn if metadata else None,
         running_tasks=tasks,
         started_at=_started(container),
-        pending=is_pending(settings, container.settings),
+        pending=pending,
         restart=container.verdict.outcome,
         reason=container.verdict.reason,
     )

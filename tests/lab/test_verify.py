@@ -310,6 +310,12 @@ def test_verify_of_a_target(ecsauth: Run, registry: Registry, tmp_path: Path) ->
     data = json.dumps({registry.host: {"auth": auth}})
     target.write_text(f"ECS_ENGINE_AUTH_TYPE=dockercfg\nECS_ENGINE_AUTH_DATA={data}\n")
     assert ecsauth("verify", "--from", target).code == 0
+    both = json.dumps({registry.host: {"auth": auth}, "q.io": {"auth": "!"}})
+    target.write_text(f"ECS_ENGINE_AUTH_TYPE=dockercfg\nECS_ENGINE_AUTH_DATA={both}\n")
+    skipped = ecsauth("verify", "--from", target)
+    assert skipped.code == 3
+    assert "q.io: the agent passes over it" in skipped.err
+    assert "accepted" in skipped.out
     target.write_text(f"ECS_ENGINE_AUTH_TYPE=Docker\nECS_ENGINE_AUTH_DATA={data}\n")
     broken = ecsauth("verify", "--from", target)
     assert (broken.code, broken.out) == (3, "")
@@ -333,7 +339,7 @@ def test_migrate_leaves_out_what_a_registry_refuses(
     assert f"{dead} is unreachable, not verified" in refused.err
     assert dead in target.read_text()
     assert registry.host not in target.read_text()
-    warned = ecsauth("migrate", "--verify=warn", path, "--to", target)
+    warned = ecsauth("migrate", "-q", "--verify=warn", path, "--to", target)
     assert warned.code == 0
     assert f"{registry.host} refuses this login: log in again" in warned.err
     assert registry.host in target.read_text()

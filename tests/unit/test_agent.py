@@ -16,7 +16,7 @@ from ecsauth.agent.datadir import NOT_RUNNING, SAFE, UNKNOWN, UNSAFE, judge
 from ecsauth.agent.introspection import count_running_tasks, count_tasks, read_metadata
 from ecsauth.errors import EcsauthError
 
-BIND = {"Type": "bind", "Source": "/var/lib/ecs/data", "Destination": "/data"}
+BIND: dict[str, Any] = {"Type": "bind", "Source": "/var/lib/ecs/data", "Destination": "/data"}
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,8 @@ BIND = {"Type": "bind", "Source": "/var/lib/ecs/data", "Destination": "/data"}
         ({"ECS_DATADIR": ""}, [BIND], UNSAFE, "not set"),
         ({"ECS_DATADIR": "/data", "ECS_CHECKPOINT": "false"}, [BIND], UNSAFE, "CHECKPOINT"),
         ({"ECS_DATADIR": "/data", "ECS_CHECKPOINT": " False "}, [BIND], UNSAFE, "CHECKPOINT"),
+        ({"ECS_DATADIR": "/data"}, [{**BIND, "RW": False}], UNSAFE, "read-only"),
+        ({"ECS_DATADIR": "/data"}, [{**BIND, "RW": True}], SAFE, "bind"),
         ({"ECS_DATADIR": "/data"}, [], UNSAFE, "nothing is mounted"),
         ({"ECS_DATADIR": "/database"}, [BIND], UNSAFE, "nothing is mounted"),
         ({"ECS_DATADIR": "/data"}, [{"Destination": "/log"}], UNSAFE, "nothing is mounted"),
@@ -44,7 +46,7 @@ BIND = {"Type": "bind", "Source": "/var/lib/ecs/data", "Destination": "/data"}
     ],
 )
 def test_verdict(
-    environment: dict[str, str], mounts: list[dict[str, str]], outcome: str, words: str
+    environment: dict[str, str], mounts: list[dict[str, Any]], outcome: str, words: str
 ) -> None:
     verdict = judge(environment, mounts)
     assert verdict.outcome == outcome
@@ -90,6 +92,11 @@ def test_without_docker_the_verdict_is_unknown() -> None:
 )
 def test_tasks_that_are_not_stopped_run(document: dict[str, Any], count: int) -> None:
     assert count_tasks(document) == count
+
+
+def test_tasks_that_are_no_list_are_no_count() -> None:
+    with pytest.raises(EcsauthError, match="no list"):
+        count_tasks({"Tasks": "x"})
 
 
 @contextlib.contextmanager

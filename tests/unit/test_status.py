@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from ecsauth.status import (
     AgentStatus,
     RegistryStatus,
     TargetStatus,
+    is_older,
     is_pending,
     metrics,
     target_status,
@@ -166,7 +169,7 @@ def test_metrics_are_prometheus_text() -> None:
     text = metrics(example(), AGENT)
     lines = text.splitlines()
     assert text.endswith("\n")
-    labels = f'target="/etc/ecs/ecs.config",registry="{FIRST_ECR}"'
+    labels = f'target="/etc/ecs/ecs.config",registry="{FIRST_ECR}",key="{FIRST_ECR}"'
     assert f"ecsauth_expiry_timestamp_seconds{{{labels}}} {NOW + 11 * 3600}" in lines
     assert 'ecsauth_restart_pending{target="/etc/ecs/ecs.config"} 0' in lines
     assert "ecsauth_agent_running_tasks 7" in lines
@@ -234,6 +237,80 @@ def test_failed_runs_are_remembered_too(
     assert last() == (3, True)
     assert ecsauth("migrate", good, "--to", target, "--dry-run").code == 0
     assert last() == (3, True)
+
+
+def test_namespaces_of_one_host_are_metrics_of_their_own() -> None:
+    password = b64(json.dumps({"expiration": NOW}))
+    data = {f"{ECR}/{name}": {"auth": b64(f"AWS:{password}")} for name in ("a", "b")}
+    given = EngineAuth("dockercfg", json.dumps(data))
+    text = metrics(target_status("t", given, {}, mode=None, written_at=None), AGENT)
+    series = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
+    assert len(series) == len(set(series))
+    assert sum("expiry" in item for item in series) == 2
+
+
+def test_metrics_replace_nothing_but_metrics(
+    ecsauth: Callable[..., Result], login_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    target = tmp_path / "ecs.config"
+    ecsauth("migrate", login_file({"q.io": {"auth": b64("u:p")}}), "--to", target)
+    before = target.read_bytes()
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "notes").write_text("mine")
+    (tmp_path / "real.prom").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "real.prom")
+    base = ("status", target, "--introspection-url", "http://127.0.0.1:1", "--prometheus")
+    for name in ("ecs.config", "fifo", "notes", ""):
+        assert ecsauth(*base, tmp_path / name).code == 4
+    assert target.read_bytes() == before
+    assert (tmp_path / "notes").read_text() == "mine"
+    assert ecsauth(*base, "/dev/null").code == 4
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    assert ecsauth(*base, tmp_path / "link").code == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real.prom").read_text().startswith("# HELP ecsauth_")
+
+
+def test_failure_of_status_leaves_no_green_metrics(
+    ecsauth: Callable[..., Result], tmp_path: Path
+) -> None:
+    target, file = tmp_path / "ecs.config.json", tmp_path / "x.prom"
+    base = ("status", target, "--introspection-url", "http://127.0.0.1:1", "--prometheus", file)
+    target.write_text(
+        '{"EngineAuthType": "dockercfg", "EngineAuthData": {"q.io": {"auth": "dTpw"}}}'
+    )
+    assert ecsauth(*base).code == 0
+    assert f'ecsauth_target_readable{{target="{target}"}} 1' in file.read_text()
+    target.write_text("{")
+    assert ecsauth(*base).code == 4
+    assert f'ecsauth_target_readable{{target="{target}"}} 0' in file.read_text()
+
+
+def test_pending_by_time_for_the_json_file() -> None:
+    assert is_older(10.0, 11) is True
+    assert is_older(11.0, 11) is False
+    assert is_older(None, 11) is None
+    assert is_older(10.0, None) is None
+
+
+def test_fault_is_printed_without_terminal_escapes() -> None:
+    given = EngineAuth("dockercfg", json.dumps({"\x1b[2Jx": "str"}))
+    target = target_status("f", given, {}, mode=None, written_at=None)
+    assert "\x1b[2J" not in screen(100, target, AGENT)[0]
+
+
+@pytest.mark.parametrize("last_run", [10**20, -(10**17), -1, 2**40])
+def test_odd_times_in_the_state_are_unknown(
+    ecsauth: Callable[..., Result], tmp_path: Path, last_run: int
+) -> None:
+    target = tmp_path / "ecs.config"
+    target.write_text("")
+    (tmp_path / "state").mkdir()
+    document = {"version": 1, "targets": {str(target): {"last_run": last_run}}}
+    (tmp_path / "state" / "state.json").write_text(json.dumps(document))
+    result = ecsauth("status", target, "--introspection-url", "http://127.0.0.1:1")
+    assert result.code == 0
+    assert "last run" not in result.out
 
 
 def test_target_that_is_not_there(ecsauth: Callable[..., Result], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ecsauth.credential import Credential
 from ecsauth.registry import parse_auth_key
 from ecsauth.verdict import ACCEPTED, REFUSED, UNREACHABLE, UNTRUSTED, Verdict
 from ecsauth.verify.challenge import Challenge, parse_challenges
+from ecsauth.verify.http import _proxy_for
 from ecsauth.verify.login import HttpError, Response, is_loopback, log_in
 from ecsauth.verify.pool import run_all
 
@@ -148,7 +149,17 @@ def test_token_server_without_token(body: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "realm", ["http://q.io/token", "ftp://q.io/", "//q.io/", "", "https://u@evil.io/", "file:///x"]
+    "realm",
+    [
+        "http://q.io/token",
+        "ftp://q.io/",
+        "//q.io/",
+        "",
+        "https://u@evil.io/",
+        "file:///x",
+        "https://:pw@q.io/",
+        "https://[x/",
+    ],
 )
 def test_nothing_is_sent_to_a_realm_that_is_not_https(realm: str) -> None:
     http = StubHttp(("GET https://q.io/v2/", asks(f'Bearer realm="{realm}"')))
@@ -165,6 +176,18 @@ def test_insecure_registry_may_name_a_plain_realm() -> None:
         ("GET http://q.io/v2/", Response(200)),
     )
     assert http.log_in(credential(), insecure=True).outcome == ACCEPTED
+
+
+def test_plain_realm_on_another_host_gets_nothing() -> None:
+    http = StubHttp(
+        ("GET https://q.io/v2/", HttpError("no TLS")),
+        ("GET http://q.io/v2/", asks('Bearer realm="http://tokens.io/t"')),
+    )
+    verdict = http.log_in(credential(), insecure=True)
+    assert (verdict.outcome, verdict.detail) == (
+        REFUSED,
+        "nothing was sent: the token realm is on plain HTTP",
+    )
 
 
 def test_secure_registry_is_never_asked_on_plain_http() -> None:
@@ -268,3 +291,28 @@ def test_many_logins_come_back_in_order_and_slow_ones_are_given_up() -> None:
     assert verdicts[3].detail == "no answer in 0.3 s"
     assert verdicts[4].outcome == UNREACHABLE
     assert sum(item.outcome == ACCEPTED for item in verdicts) == 38
+
+
+def test_hostile_header_is_read_in_linear_time() -> None:
+    begun = time.monotonic()
+    parse_challenges(["Bearer" + " " * 60_000 + '"'] * 50)
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "proxy"),
+    [
+        ("https", "q.io", "http://127.0.0.1:3128"),
+        ("https", "127.0.0.1:5000", ""),
+        ("https", "localhost", ""),
+        ("http", "q.io", ""),
+        ("https", "direct.io", ""),
+    ],
+)
+def test_proxy_is_for_https_to_others(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, host: str, proxy: str
+) -> None:
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1:3128")
+    monkeypatch.setenv("no_proxy", "direct.io")
+    assert _proxy_for(scheme, host) == proxy
