@@ -61,9 +61,8 @@ def convert(
     """Print the two settings that SOURCE comes to, secrets included.
 
     SOURCE is a docker login file (config.json, .dockercfg, auth.json, a decoded
-    .dockerconfigjson), docker-config:PATH, env:VARIABLE, - for standard input; or a token of
-    ECR: ecr: (your own registry), ecr:REGION, ecr:HOST, ecr-public:, with ?profile=, ?role_arn=
-    and ?external_id=. Of two sources with a login for the same registry, the later counts.
+    .dockerconfigjson), docker-config:PATH, env:VARIABLE, or - for standard input. Of two
+    sources with a login for the same registry, the later counts.
     """
     context = make_context(helper_timeout, select)
     if sources.count("-") > 1:

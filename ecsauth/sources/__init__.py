@@ -47,7 +47,6 @@ class Context:
         stdin: for ``-``.
         helper_timeout: seconds for each call of a credential helper.
         selected: JMESPath for a login file's entries; empty for its own shape.
-        shared: what the sources of one command share, by kind.
         owner_of: gives another user's account for his file; None for our own or if unknown.
 
     """
@@ -57,7 +56,6 @@ class Context:
     helper_timeout: float = 30.0
     selected: str = ""
     owner_of: Callable[[Path], Account | None] = lambda _: None
-    shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class LoginFile:
 
 
 def parse_source(text: str, context: Context) -> AnySource:
-    """Understand a SOURCE: a path, ``docker-config:PATH``, ``-``, ``env:VARIABLE``, ``ecr:…``.
+    """Understand a SOURCE: a path, ``docker-config:PATH``, ``-``, ``env:VARIABLE``.
 
     Raises:
         UsageError: an empty text, or a scheme that no source has.
@@ -86,8 +84,6 @@ def parse_source(text: str, context: Context) -> AnySource:
             "a SOURCE is the text of a login file, not its name",
             "pipe it in (SOURCE is then -), or name its variable (env:DOCKER_AUTH_CONFIG)",
         )
-    if text.partition(":")[0] in ("ecr", "ecr-public") and ":" in text:
-        return _aws_source(text, context)
     if text == "-":
         return _source(
             "standard input", lambda: _read_stream(context.stdin, "standard input"), context
@@ -104,8 +100,7 @@ def parse_source(text: str, context: Context) -> AnySource:
     if path == text and scheme and not _exists(Path(path)):
         raise UsageError(
             f"{scheme.group(1)}: is no kind of source",
-            f"there are PATH, {_FILE_SCHEME}PATH, {_VARIABLE_SCHEME}VARIABLE, ecr:, ecr-public:"
-            " and - (stdin)",
+            f"there are PATH, {_FILE_SCHEME}PATH, {_VARIABLE_SCHEME}VARIABLE and - (stdin)",
         )
     return _source(path, lambda: _read_path(Path(path)), context, Path(path))
 
@@ -144,14 +139,6 @@ def find_login_file(
         return LoginFile(his, f"the login file is {his}, of {caller_name}, who called sudo")
     looked = ", ".join(str(path) for path in [*own, *theirs]) or "no HOME is set"
     raise SourceError(f"no docker login file: {looked}", "log in first (docker login), or name one")
-
-
-def _aws_source(text: str, context: Context) -> AnySource:
-    from ecsauth.sources.aws_source import open_access, parse_aws_source  # with boto3
-
-    if "aws" not in context.shared:
-        context.shared["aws"] = open_access(context.environment)
-    return parse_aws_source(text, context.shared["aws"])
 
 
 def _exists(path: Path) -> bool:
