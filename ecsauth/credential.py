@@ -34,6 +34,8 @@ class Credential:
     email: str = ""
     expires_at: int | None = None
     """When the registry stops accepting it; None if it does not expire or nobody knows."""
+    requested_at: int | None = None
+    """When it was asked for; None if nobody knows."""
 
     @property
     def match(self) -> str:
@@ -77,6 +79,7 @@ class Fetched:
         problems: one error for each registry whose login could not be used.
         notes: what was mended or left out, each one line.
         warnings: what may not work, each one line.
+        version: what the source calls this state of its secret; empty if it has no such name.
 
     """
 
@@ -84,6 +87,7 @@ class Fetched:
     problems: tuple[SourceError, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    version: str = ""
 
 
 def check_login(credential: Credential) -> None:

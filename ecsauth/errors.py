@@ -5,7 +5,8 @@
     EcsauthError                     1   unexpected: a fault of ecsauth or of the machine
     ├── UsageError                   2   the command line or a setting makes no sense
     ├── SourceError                  3   a source gave no credentials
-    │   └── RegistryNameError        3   a key in a login file names no registry
+    │   ├── RegistryNameError        3   a key in a login file names no registry
+    │   └── ClockError               3   the clock of this host is wrong
     ├── TargetError                  4   the target was not written and is as it was
     │   ├── EncodeError              4   the credentials do not fit the format or its limits
     │   └── LockTimeoutError         4   another ecsauth held the target for too long
@@ -52,6 +53,10 @@ class SourceError(EcsauthError):
 
 class RegistryNameError(SourceError):
     """A key names no registry that the agent could ever match."""
+
+
+class ClockError(SourceError):
+    """AWS refuses a request because of our clock: then nothing can be said to have expired."""
 
 
 class TargetError(EcsauthError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from ecsauth import engine_auth as codec
@@ -53,6 +53,7 @@ def make_plan(
     meant_data: str = "",
     auth_format: str = AUTO,
     replace: bool = False,
+    dropped: Collection[str] = (),
     now: float,
 ) -> Plan:
     """Merge `desired` into `current`.
@@ -63,6 +64,7 @@ def make_plan(
         desired: at most one credential per registry.
         auth_format: ``auto``, ``dockercfg`` or ``docker``.
         replace: drop the registries that `desired` does not name.
+        dropped: keys as the agent compares them: drop these unless `desired` names them.
         now: Unix seconds.
 
     Raises:
@@ -78,7 +80,7 @@ def make_plan(
         )
     present = before.credentials
     wanted = {item.match: item for item in desired}
-    merged = _merge(present, wanted, replace)
+    merged = _merge(present, wanted, replace, dropped)
     credentials = tuple(merged.values())
     view = codec.decode(current)
     kept_type = current.auth_type if current.is_set and not view.fault else ""
@@ -92,7 +94,10 @@ def make_plan(
 
 
 def _merge(
-    present: Sequence[Credential], wanted: dict[str, Credential], replace: bool
+    present: Sequence[Credential],
+    wanted: dict[str, Credential],
+    replace: bool,
+    dropped: Collection[str],
 ) -> dict[str, Credential]:
     """Put each wanted login in the place of the present one, the others at the end."""
     merged: dict[str, Credential] = {}
@@ -100,7 +105,7 @@ def _merge(
         match = item.match if item.match in wanted else canonical_match(item)
         if match in wanted:
             merged[match] = wanted[match]
-        elif not replace:
+        elif not replace and not {match, item.match} & set(dropped):
             merged[item.match] = item
     return {**merged, **wanted}
 

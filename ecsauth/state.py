@@ -6,22 +6,28 @@
      "targets": {"/etc/ecs/ecs.config":
        {"last_run": 1800000000, "last_code": 0, "last_success": 1800000000,
         "last_write": 1800000000,
-        "sources": {"quay.io": "/root/.docker/config.json"}}}}
+        "sources": {"quay.io": "/root/.docker/config.json"},
+        "salt": "…",
+        "leases": {"KEY": {"source": "ecr:us-west-2", "fetched_at": 1800000000,
+          "refresh_at": 1800020000, "version": "",
+          "logins": {"HOST": {"digest": "…", "expires_at": 1800043200}}}}}}}
 
-Times are Unix seconds. A state that is missing, torn or of another version is an empty one.
+Digests are keyed by the salt. Times are Unix seconds. A state that is missing, torn or of another
+version is an empty one.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ecsauth.errors import EcsauthError
 from ecsauth.files import locked, read_regular, write_atomic
 from ecsauth.jsontext import JSONTextError, loads
+from ecsauth.lease import Held, Lease, Leases
 
 DEFAULT_STATE_DIR = "/var/lib/ecsauth"
 _VERSION = 1
@@ -38,6 +44,7 @@ class TargetState:
         last_success: when one last ended with 0.
         last_write: when it was last written.
         sources: key as the agent compares it → the source that gave it.
+        leases: what the sources of refresh gave.
 
     """
 
@@ -46,6 +53,7 @@ class TargetState:
     last_success: int | None = None
     last_write: int | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
+    leases: Leases = field(default_factory=Leases)
 
 
 def read_state(directory: Path, target: str) -> TargetState:
@@ -64,6 +72,7 @@ def read_state(directory: Path, target: str) -> TargetState:
             for key, value in (sources if isinstance(sources, dict) else {}).items()
             if isinstance(value, str)
         },
+        leases=_leases(entry),
     )
 
 
@@ -82,7 +91,35 @@ def write_state(directory: Path, target: str, state: TargetState) -> bool:
 
 
 def _as_json(state: TargetState) -> dict[str, Any]:
-    return {**vars(state), "sources": dict(state.sources)}
+    leases = {key: asdict(lease) for key, lease in state.leases.by_source.items()}
+    known = {**vars(state), "sources": dict(state.sources), "salt": state.leases.salt}
+    return {**known, "leases": leases}
+
+
+def _leases(entry: Mapping[str, Any]) -> Leases:
+    """Read the leases; what is not as we wrote it is left out, and its source asked again."""
+    salt, leases = entry.get("salt"), entry.get("leases")
+    if not isinstance(salt, str) or not isinstance(leases, dict):
+        return Leases()
+    found = {key: _lease(value) for key, value in leases.items()}
+    return Leases(salt, {key: lease for key, lease in found.items() if lease is not None})
+
+
+def _lease(entry: Any) -> Lease | None:
+    if not isinstance(entry, dict) or not isinstance(entry.get("logins"), dict):
+        return None
+    fetched_at, refresh_at = _time(entry, "fetched_at"), _time(entry, "refresh_at")
+    source, version = entry.get("source"), entry.get("version")
+    if fetched_at is None or refresh_at is None:
+        return None
+    if not isinstance(source, str) or not isinstance(version, str):
+        return None
+    logins = {}
+    for match, item in entry["logins"].items():
+        if not isinstance(item, dict) or not isinstance(item.get("digest"), str):
+            return None
+        logins[match] = Held(item["digest"], _time(item, "expires_at"))
+    return Lease(source, fetched_at, refresh_at, version, logins)
 
 
 def _read(directory: Path) -> dict[str, Any]:

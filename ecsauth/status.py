@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Callable
 
 from ecsauth.credential import Credential, with_known_expiry
 from ecsauth.engine_auth import EngineAuth, decode, redact, shown_key
 from ecsauth.explain import auth_kind
+from ecsauth.lease import Leases, login_digest
 from ecsauth.registry import is_ecr_public, parse_ecr_host
 
 METRICS_START = "# HELP ecsauth_"
 """How every metrics file of ours starts."""
+
+_NO_LEASES = Leases()
 
 ECR_TOKEN_SECONDS = 12 * 3600
 """How long an ECR token lives (Amazon ECR API reference, GetAuthorizationToken)."""
@@ -69,11 +73,11 @@ class AgentStatus:
 
 
 def registry_statuses(
-    settings: EngineAuth, sources: Mapping[str, str]
+    settings: EngineAuth, sources: Mapping[str, str], leases: Leases
 ) -> tuple[RegistryStatus, ...]:
     """Return what can be said of each registry; `sources` go by the key that the agent compares."""
     view = decode(settings)
-    return tuple(_registry(with_known_expiry(item), sources) for item in view.credentials)
+    return tuple(_registry(with_known_expiry(item), sources, leases) for item in view.credentials)
 
 
 def target_status(
@@ -84,6 +88,7 @@ def target_status(
     mode: int | None,
     written_at: float | None,
     history: tuple[int | None, int | None, int | None] = (None, None, None),
+    leases: Leases = _NO_LEASES,
 ) -> TargetStatus:
     """Gather what is known of a target.
 
@@ -94,6 +99,7 @@ def target_status(
         mode: permission bits.
         written_at: Unix seconds.
         history: last run, its exit code, last success.
+        leases: what refresh knows of its logins.
 
     """
     known = settings or EngineAuth("", "")
@@ -104,7 +110,7 @@ def target_status(
         written_at=None if written_at is None else int(written_at),
         auth_type=redact(known).auth_type,
         fault=decode(known).fault,
-        registries=registry_statuses(known, sources),
+        registries=registry_statuses(known, sources, leases),
         last_run=history[0],
         last_code=history[1],
         last_success=history[2],
@@ -125,42 +131,58 @@ def is_older(started_at: float | None, written_at: int | None) -> bool | None:
     return started_at < written_at
 
 
-def metrics(target: TargetStatus, agent: AgentStatus) -> str:
+def metrics(targets: Sequence[TargetStatus], agent: AgentStatus) -> str:
     """Return the state as node_exporter's textfile collector reads it (Prometheus text format)."""
-    labels = f'target="{_label(target.target)}"'
+    labels = {item.target: f'target="{_label(item.target)}"' for item in targets}
+
+    def each(value: Callable[[TargetStatus], int | None]) -> list[tuple[str, int | None]]:
+        return [(labels[item.target], value(item)) for item in targets]
+
+    expiries = [
+        (f'{labels[item.target]},registry="{_label(one.registry)}",key="{_label(one.key)}"', one)
+        for item in targets
+        for one in item.registries
+    ]
     lines = [
         *_metric(
             "ecsauth_registries",
             "Registries with a login in the target.",
-            [(labels, len(target.registries))],
+            each(lambda item: len(item.registries)),
         ),
         *_metric(
             "ecsauth_target_readable",
             "1 if the agent can read the settings.",
-            [(labels, int(target.exists and not target.fault))],
+            each(lambda item: int(item.exists and not item.fault)),
         ),
         *_metric(
             "ecsauth_expiry_timestamp_seconds",
             "When a login expires.",
-            [
-                (
-                    f'{labels},registry="{_label(item.registry)}",key="{_label(item.key)}"',
-                    item.expires_at,
-                )
-                for item in target.registries
-                if item.expires_at is not None
-            ],
+            [(text, one.expires_at) for text, one in expiries],
+        ),
+        *_metric(
+            "ecsauth_next_refresh_timestamp_seconds",
+            "When a login is due.",
+            [(text, one.next_refresh_at) for text, one in expiries],
+        ),
+        *_metric(
+            "ecsauth_last_run_timestamp_seconds",
+            "When a run last worked on the target.",
+            each(lambda item: item.last_run),
         ),
         *_metric(
             "ecsauth_last_success_timestamp_seconds",
             "When a run last ended with 0.",
-            [(labels, target.last_success)],
+            each(lambda item: item.last_success),
         ),
-        *_metric("ecsauth_last_result", "Exit code of the last run.", [(labels, target.last_code)]),
+        *_metric(
+            "ecsauth_last_result",
+            "Exit code of the last run.",
+            each(lambda item: item.last_code),
+        ),
         *_metric(
             "ecsauth_restart_pending",
             "1 if the agent runs with other logins.",
-            [(labels, None if agent.pending is None else int(agent.pending))],
+            each(lambda _: None if agent.pending is None else int(agent.pending)),
         ),
         *_metric("ecsauth_agent_up", "1 if the agent answers.", [("", int(agent.answers))]),
         *_metric(
@@ -172,10 +194,17 @@ def metrics(target: TargetStatus, agent: AgentStatus) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _registry(item: Credential, sources: Mapping[str, str]) -> RegistryStatus:
-    is_ecr = parse_ecr_host(item.registry) is not None or is_ecr_public(item.registry)
-    expires = item.expires_at
-    issued = expires - ECR_TOKEN_SECONDS if expires is not None and is_ecr else None
+def _registry(item: Credential, sources: Mapping[str, str], leases: Leases) -> RegistryStatus:
+    expires, issued, due = item.expires_at, None, None
+    if expires is not None and (parse_ecr_host(item.registry) or is_ecr_public(item.registry)):
+        issued = expires - ECR_TOKEN_SECONDS
+        due = issued + ECR_TOKEN_SECONDS // 2
+    lease = leases.of(item.match)
+    held = lease.logins[item.match] if lease else None
+    if lease and held and held.digest == login_digest(leases.salt, item):
+        due = lease.refresh_at or None
+        if held.expires_at is not None:
+            expires, issued = held.expires_at, lease.fetched_at
     return RegistryStatus(
         registry=item.registry,
         key=shown_key(item.auth_key.text),
@@ -184,7 +213,7 @@ def _registry(item: Credential, sources: Mapping[str, str]) -> RegistryStatus:
         source=sources.get(item.match, ""),
         issued_at=issued,
         expires_at=expires,
-        next_refresh_at=None if issued is None else issued + ECR_TOKEN_SECONDS // 2,
+        next_refresh_at=due,
     )
 
 

@@ -5,7 +5,7 @@ Every command is this pipeline with other ends. What it needs of the ends it dec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Protocol
@@ -14,20 +14,11 @@ from ecsauth.credential import Credential, Fetched
 from ecsauth.docker_config import select
 from ecsauth.engine_auth import AUTO, DOCKERCFG, UNSET, EngineAuth, decode, difference, shown_key
 from ecsauth.errors import EcsauthError, SourceError
+from ecsauth.fetch import Source, Verifier, fetch_all, verified
 from ecsauth.jsontext import dumps_jq
 from ecsauth.layout import Layout
 from ecsauth.plan import Plan, make_plan
 from ecsauth.registry import parse_ecr_host
-from ecsauth.verdict import ACCEPTED, REFUSED, Verdict
-
-
-class Source(Protocol):
-    """Where credentials come from."""
-
-    name: str
-
-    def fetch(self) -> Fetched:
-        """Return what there is; raise SourceError if there is nothing at all."""
 
 
 class Target(Protocol):
@@ -44,10 +35,6 @@ class Target(Protocol):
 
     def write(self, text: bytes) -> tuple[str, ...]:
         """Replace the text that `read` gave, whole or not at all; return notes for the user."""
-
-
-Verifier = Callable[[Sequence[Credential]], Sequence[Verdict]]
-"""Logs in with each credential; verdicts in their order."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +92,67 @@ def update(sources: Sequence[Source], target: Target, request: Request, *, now: 
         TargetError: nothing was written.
 
     """
-    fetched = _verified(fetch_all(sources, now), request)
+    fetched = verified(fetch_all(sources, now), request.verifier, request.verify_only_warns)
     if not fetched.credentials:
         return Outcome(problems=fetched.problems, notes=fetched.notes, warnings=fetched.warnings)
     if request.dry_run:
-        return _apply(fetched, target, request, now)
+        return apply_fetched(fetched, target, request, now=now)
     with target.held():
-        return _apply(fetched, target, request, now)
+        return apply_fetched(fetched, target, request, now=now)
+
+
+def apply_fetched(
+    fetched: Fetched,
+    target: Target,
+    request: Request,
+    *,
+    now: float,
+    dropped: Collection[str] = (),
+) -> Outcome:
+    """Bring what was fetched into `target`, which the caller holds unless it is a dry run.
+
+    Args:
+        fetched: what the sources gave.
+        target: is read, and written if anything changes.
+        request: how.
+        now: Unix seconds.
+        dropped: keys as the agent compares them: logins to take out.
+
+    Raises:
+        TargetError: nothing was written.
+
+    """
+    text = target.read()
+    layout = target.layout
+    current = layout.read(text)
+    plan = make_plan(
+        current,
+        fetched.credentials,
+        meant_data=layout.meant(text),
+        auth_format=request.auth_format,
+        replace=request.replace and not fetched.problems,
+        dropped=dropped,
+        now=now,
+    )
+    warnings = [*fetched.warnings, *plan.warnings, layout.warning(plan.engine_auth)]
+    if request.replace and fetched.problems:
+        warnings.append("nothing was dropped (--replace), because not every login could be had")
+    notes = [*fetched.notes, *_ecr_notes(fetched.credentials, now)]
+    if layout.is_untidy(text):
+        plan = replace(plan, changed=True)
+    if plan.changed:
+        new_text = layout.write(text, plan.engine_auth)
+        _verify(layout, new_text, plan)
+        if not request.dry_run:
+            notes += target.write(new_text)
+    return Outcome(
+        plan=plan,
+        written=plan.changed and not request.dry_run,
+        current=current,
+        problems=fetched.problems,
+        notes=tuple(notes),
+        warnings=tuple(item for item in warnings if item),
+    )
 
 
 def mend_target(
@@ -169,87 +210,6 @@ def raw_settings(
     return text, [*warnings, *filter(None, [layout.warning(settings)])]
 
 
-def fetch_all(sources: Sequence[Source], now: float) -> Fetched:
-    """Fetch from each source; one that fails is a problem and does not stop the others.
-
-    An expired credential is never passed on.
-    """
-    credentials: dict[str, Credential] = {}
-    problems: list[SourceError] = []
-    notes: list[str] = []
-    for source in sources:
-        try:
-            fetched = source.fetch()
-        except SourceError as error:
-            problems.append(error)
-            continue
-        problems += fetched.problems
-        notes += fetched.notes
-        for item in fetched.credentials:
-            if item.is_expired(now):
-                problems.append(_expired(item, now))
-                continue
-            if item.match in credentials:
-                notes.append(f"{item.registry}: the login of {source.name} is taken")
-            credentials[item.match] = item
-    return Fetched(tuple(credentials.values()), tuple(problems), tuple(notes))
-
-
-def _verified(fetched: Fetched, request: Request) -> Fetched:
-    """Leave out the logins that their registries refuse; what cannot be asked is only said."""
-    if request.verifier is None or not fetched.credentials:
-        return fetched
-    kept: list[Credential] = []
-    problems, warnings = list(fetched.problems), list(fetched.warnings)
-    for item, verdict in zip(fetched.credentials, request.verifier(fetched.credentials)):
-        is_refused = verdict.outcome == REFUSED
-        if is_refused and not request.verify_only_warns:
-            problems.append(
-                SourceError(f"{item.registry} refuses this login; not written", verdict.detail)
-            )
-            continue
-        kept.append(item)
-        if verdict.outcome != ACCEPTED:
-            said = "refuses this login" if is_refused else f"is {verdict.outcome}, not verified"
-            warnings.append(f"{item.registry} {said}: {verdict.detail}; written all the same")
-    return replace(
-        fetched, credentials=tuple(kept), problems=tuple(problems), warnings=tuple(warnings)
-    )
-
-
-def _apply(fetched: Fetched, target: Target, request: Request, now: float) -> Outcome:
-    text = target.read()
-    layout = target.layout
-    current = layout.read(text)
-    plan = make_plan(
-        current,
-        fetched.credentials,
-        meant_data=layout.meant(text),
-        auth_format=request.auth_format,
-        replace=request.replace and not fetched.problems,
-        now=now,
-    )
-    warnings = [*fetched.warnings, *plan.warnings, layout.warning(plan.engine_auth)]
-    if request.replace and fetched.problems:
-        warnings.append("nothing was dropped (--replace), because not every login could be had")
-    notes = [*fetched.notes, *_ecr_notes(fetched.credentials, now)]
-    if layout.is_untidy(text):
-        plan = replace(plan, changed=True)
-    if plan.changed:
-        new_text = layout.write(text, plan.engine_auth)
-        _verify(layout, new_text, plan)
-        if not request.dry_run:
-            notes += target.write(new_text)
-    return Outcome(
-        plan=plan,
-        written=plan.changed and not request.dry_run,
-        current=current,
-        problems=fetched.problems,
-        notes=tuple(notes),
-        warnings=tuple(item for item in warnings if item),
-    )
-
-
 def _verify(layout: Layout, text: bytes, plan: Plan) -> None:
     """Read the text as the agent will, before it replaces anything.
 
@@ -263,16 +223,6 @@ def _verify(layout: Layout, text: bytes, plan: Plan) -> None:
     fault = difference(plan.credentials, decode(read))
     if fault:
         raise EcsauthError(f"nothing was written: {fault}", "this is a fault of ecsauth: report it")
-
-
-def _expired(item: Credential, now: float) -> SourceError:
-    hours = (now - (item.expires_at or 0)) / 3600
-    age = f"{hours:,.0f} h" if hours < 48 else f"{hours / 24:,.0f} days"
-    return SourceError(
-        f"{item.registry}: its ECR token expired {age} ago",
-        "log in again: aws ecr get-login-password | docker login --username AWS --password-stdin"
-        f" {item.registry}",
-    )
 
 
 def _ecr_notes(credentials: Sequence[Credential], now: float) -> list[str]:

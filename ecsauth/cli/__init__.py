@@ -11,7 +11,8 @@ from typing import NoReturn
 
 import click
 
-from ecsauth.cli.console import say, say_error, settle_streams
+from ecsauth.cli.console import say, say_error, set_log_format, settle_streams
+from ecsauth.cli.environment import keep_arguments, own_environment, place_of
 from ecsauth.cli.group import cli
 from ecsauth.errors import EcsauthError, TargetError, UsageError
 
@@ -29,8 +30,10 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
+    set_log_format("text")
     try:
-        return _run(arguments)
+        with own_environment():
+            return _run(arguments)
     finally:
         settle_streams()
 
@@ -65,7 +68,8 @@ def _invoke(arguments: list[str]) -> object:
     """Run the group without click's own ``main``, which ends the process when a pipe breaks."""
     if "_ECSAUTH_COMPLETE" in os.environ:
         cli.main(arguments, prog_name="ecsauth")
-    with cli.make_context("ecsauth", arguments) as context:
+    with cli.make_context("ecsauth", list(arguments)) as context:
+        keep_arguments(context, arguments)
         return cli.invoke(context)
 
 
@@ -82,7 +86,11 @@ def _with_values(arguments: Sequence[str]) -> list[str]:
 def _usage_words(error: click.ClickException) -> str:
     """Return click's words, unless they repeat an argument that is some text with a secret."""
     words = error.format_message().rstrip(".")
-    return "an argument is some text, not a name" if "{" in words or len(words) > 500 else words
+    if "{" in words or len(words) > 500:
+        return "an argument is some text, not a name"
+    variable = getattr(getattr(error, "param", None), "envvar", None)
+    place = place_of(getattr(error, "ctx", None), variable)
+    return f"{place}: {words}" if place else words
 
 
 def _help_command(error: click.ClickException) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+import time
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO, TextIO
@@ -14,6 +15,8 @@ from typing import Any, BinaryIO, TextIO
 from ecsauth.errors import EcsauthError, TargetError
 from ecsauth.targets.stdout import write_stream
 
+_PRIORITIES = {"error": 3, "warning": 4, "next": 5, "note": 6}
+_log = {"format": "text"}
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -26,16 +29,33 @@ def printable(text: str) -> str:
     )
 
 
-def say(kind: str, text: str) -> None:
+def set_log_format(name: str) -> None:
+    """Say from now on what is said on stderr as ``text`` or as ``json``, one object a line."""
+    _log["format"] = name
+
+
+def is_json_log() -> bool:
+    """Return whether stderr is for a program that reads JSON."""
+    return _log["format"] == "json"
+
+
+def say(kind: str, text: str, hint: str = "") -> None:
     """Print one line to stderr; `kind` is ``error``, ``warning``, ``note`` or ``next``."""
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError):
-            _write_line(sys.stderr, f"ecsauth: {kind}: {text}")
+    if sys.stderr is None:
+        return
+    if is_json_log():
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        event = {"time": moment, "level": kind, "message": text, **({"hint": hint} if hint else {})}
+        line = json.dumps(event)
+    else:
+        line = f"ecsauth: {kind}: {text}{f'; {hint}' if hint else ''}"
+    with contextlib.suppress(OSError):
+        _write_line(sys.stderr, f"{_priority(kind)}{line}")
 
 
 def say_error(error: EcsauthError) -> None:
     """Print an error and what to do about it, on one line."""
-    say("error", str(error))
+    say("error", error.message, error.hint)
 
 
 def result_stream() -> BinaryIO:
@@ -87,6 +107,23 @@ def settle_streams() -> None:
                 stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _priority(kind: str) -> str:
+    """Return the mark by which journald knows how serious a line is (sd-daemon(3)).
+
+    Only where stderr is the journal's own stream, which systemd names in JOURNAL_STREAM.
+    """
+    stream = os.environ.get("JOURNAL_STREAM", "")
+    if not stream or sys.stderr is None:
+        return ""
+    try:
+        status = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return ""
+    if stream != f"{status.st_dev}:{status.st_ino}":
+        return ""
+    return f"<{_PRIORITIES.get(kind, 6)}>"
 
 
 def _write_line(stream: TextIO, line: str) -> None:

@@ -14,6 +14,8 @@ from ecsauth.errors import UsageError
 COMMANDS = {
     "convert": "ecsauth.cli.transfer:convert",
     "migrate": "ecsauth.cli.transfer:migrate",
+    "refresh": "ecsauth.cli.refresh:refresh",
+    "run": "ecsauth.cli.daemon:run",
     "check": "ecsauth.cli.inspection:check",
     "explain": "ecsauth.cli.inspection:explain_images",
     "verify": "ecsauth.cli.verification:verify",

@@ -26,6 +26,7 @@ from ecsauth.update import mend_target
 @options.option("--fix", is_flag=True, help="Mend what is safe to mend; the rest is still said.")
 @options.as_json
 @options.lock_timeout
+@options.common
 def check(target: str, fix: bool, as_json: bool, lock_timeout: float) -> int:
     """Say what is wrong with TARGET, and with which of its readers.
 
@@ -64,6 +65,7 @@ def check(target: str, fix: bool, as_json: bool, lock_timeout: float) -> int:
     help="Where the settings are: a path, or - for standard input.",
 )
 @options.as_json
+@options.common
 def explain_images(images: tuple[str, ...], target: str, as_json: bool) -> int:
     """Say for each IMAGE which login of the settings the agent uses, and why this one.
 

@@ -7,7 +7,11 @@ from typing import Any, Callable, TypeVar
 
 import click
 
+from ecsauth.agent.introspection import DEFAULT_URL
+from ecsauth.cli.console import set_log_format
+from ecsauth.cli.environment import apply_settings
 from ecsauth.engine_auth import AUTO, DOCKER, DOCKERCFG
+from ecsauth.settings import DEFAULT_ENV_FILE
 from ecsauth.state import DEFAULT_STATE_DIR
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -87,3 +91,34 @@ state_dir = option(
     show_default=True,
     help="Where ecsauth remembers its runs (no secrets).",
 )
+introspection_url = option(
+    "--introspection-url",
+    metavar="URL",
+    default=DEFAULT_URL,
+    show_default=True,
+    help="Where the agent answers.",
+)
+env_file = option(
+    "--env-file",
+    metavar="FILE",
+    default=DEFAULT_ENV_FILE,
+    show_default=True,
+    is_eager=True,
+    expose_value=False,
+    callback=apply_settings,
+    help="Settings, ECSAUTH_NAME=value each; what the environment has counts more.",
+)
+log_format = option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    expose_value=False,
+    callback=lambda _, __, value: set_log_format(value),
+    help="How notes, warnings and errors are written to standard error.",
+)
+
+
+def common(command: _F) -> _F:
+    """Give a command the options that all have."""
+    return env_file(log_format(command))

@@ -8,13 +8,14 @@ import os
 import stat
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from ecsauth.agent.container import AgentContainer, inspect_agent
-from ecsauth.agent.introspection import DEFAULT_URL, count_running_tasks, read_metadata
+from ecsauth.agent.introspection import count_running_tasks, read_metadata
 from ecsauth.cli import options
 from ecsauth.cli.console import print_json, print_lines
 from ecsauth.cli.screen import plain_lines, print_screen
@@ -48,14 +49,9 @@ _METRICS_LOCK_SECONDS = 5.0
     metavar="FILE",
     help="Write metrics for node_exporter's textfile collector there instead (mode 0644).",
 )
-@options.option(
-    "--introspection-url",
-    metavar="URL",
-    default=DEFAULT_URL,
-    show_default=True,
-    help="Where the agent answers.",
-)
+@options.introspection_url
 @options.state_dir
+@options.common
 def status(
     target: str, as_json: bool, prometheus: Path | None, introspection_url: str, state_dir: Path
 ) -> int:
@@ -73,12 +69,12 @@ def status(
     except EcsauthError:
         if prometheus is not None:  # nothing old and green may stay there
             unreadable = target_status(_name(parsed), None, {}, mode=None, written_at=None)
-            _write_metrics(prometheus, metrics(unreadable, _agent(introspection_url)))
+            _write_metrics(prometheus, metrics([unreadable], _agent(introspection_url)))
         raise
     agent = _agent(introspection_url, shown, settings, by_time=parsed.layout is AGENT_JSON)
     now = time.time()
     if prometheus is not None:
-        _write_metrics(prometheus, metrics(shown, agent))
+        _write_metrics(prometheus, metrics([shown], agent))
     elif as_json:
         print_json({"target": asdict(shown), "agent": asdict(agent)})
     elif _is_rich_terminal():
@@ -88,6 +84,32 @@ def status(
     else:
         print_lines(plain_lines(shown, agent, now), sys.stdout)
     return 0
+
+
+def write_metrics(
+    targets: Sequence[LocalFile], path: Path, state_dir: Path, introspection_url: str
+) -> None:
+    """Write the metrics of some targets after a run.
+
+    Raises:
+        TargetError: the path is no place for them.
+
+    """
+    found: list[TargetStatus] = []
+    first: tuple[TargetStatus | None, EngineAuth | None] = (None, None)
+    for target in targets:
+        try:
+            shown, settings = _target(target, state_dir)
+        except EcsauthError:
+            shown, settings = (
+                target_status(_name(target), None, {}, mode=None, written_at=None),
+                None,
+            )
+        found.append(shown)
+        first = first if first[0] else (shown, settings)
+    by_time = targets[0].layout is AGENT_JSON
+    agent = _agent(introspection_url, *first, by_time=by_time)
+    _write_metrics(path, metrics(found, agent))
 
 
 def _is_rich_terminal() -> bool:
@@ -135,6 +157,7 @@ def _target(target: LocalFile, state_dir: Path) -> tuple[TargetStatus, EngineAut
         mode=stat.S_IMODE(times.st_mode) if times else None,
         written_at=times.st_mtime if times else None,
         history=(known.last_run, known.last_code, known.last_success),
+        leases=known.leases,
     )
     return shown, settings
 

@@ -49,6 +49,7 @@ _OUTPUTS = {"env": ENV_FILE, "data": DATA, "agent-json": AGENT_JSON}
 )
 @options.helper_timeout
 @options.quiet
+@options.common
 def convert(
     sources: tuple[str, ...],
     auth_format: str,
@@ -61,8 +62,9 @@ def convert(
     """Print the two settings that SOURCE comes to, secrets included.
 
     SOURCE is a docker login file (config.json, .dockercfg, auth.json, a decoded
-    .dockerconfigjson), docker-config:PATH, env:VARIABLE, or - for standard input. Of two
-    sources with a login for the same registry, the later counts.
+    .dockerconfigjson), docker-config:PATH, env:VARIABLE, or - for standard input; in AWS ecr:,
+    ecr:REGION, ecr:HOST, ecr-public:, secretsmanager:ID or ssm:NAME (?registry=HOST and more may
+    follow). Of two sources with a login for the same registry, the later counts.
     """
     context = make_context(helper_timeout, select)
     if sources.count("-") > 1:
@@ -110,6 +112,7 @@ def convert(
 @options.lock_timeout
 @options.state_dir
 @options.quiet
+@options.common
 def migrate(
     login_file: str | None,
     targets: tuple[str, ...],

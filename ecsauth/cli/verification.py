@@ -18,10 +18,10 @@ from ecsauth.cli.context import make_context
 from ecsauth.credential import Credential, Fetched
 from ecsauth.engine_auth import decode, shown_key
 from ecsauth.errors import SourceError
+from ecsauth.fetch import Verifier, fetch_all
 from ecsauth.sources import parse_source
 from ecsauth.targets import DEFAULT_TARGET
 from ecsauth.targets.reading import read_target
-from ecsauth.update import Verifier, fetch_all
 from ecsauth.verdict import ACCEPTED, Verdict
 from ecsauth.verify import verify_all
 
@@ -40,6 +40,7 @@ from ecsauth.verify import verify_all
 @options.select
 @options.helper_timeout
 @options.as_json
+@options.common
 def verify(
     sources: tuple[str, ...],
     target: str | None,

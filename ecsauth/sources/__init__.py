@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Callable, Protocol
+from typing import Any, BinaryIO, Callable, Protocol
 
 from ecsauth.credential import Fetched
 from ecsauth.errors import SourceError, UsageError
@@ -16,6 +16,7 @@ from ecsauth.sources.docker_config import DockerConfigSource, Store
 
 __all__ = [
     "Account",
+    "AnySource",
     "Context",
     "DockerConfigSource",
     "LoginFile",
@@ -27,12 +28,14 @@ _SCHEME = re.compile(r"([a-z][a-z0-9-]+):")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FILE_SCHEME = "docker-config:"
 _VARIABLE_SCHEME = "env:"
+_AWS_SCHEMES = ("ecr", "ecr-public", "secretsmanager", "ssm")
 
 
 class AnySource(Protocol):
     """Where credentials come from."""
 
     name: str
+    fingerprint: str
 
     def fetch(self) -> Fetched:
         """Return what there is; raise SourceError if there is nothing at all."""
@@ -48,6 +51,7 @@ class Context:
         helper_timeout: seconds for each call of a credential helper.
         selected: JMESPath for a login file's entries; empty for its own shape.
         owner_of: gives another user's account for his file; None for our own or if unknown.
+        shared: what the sources of one command share, by kind.
 
     """
 
@@ -56,6 +60,7 @@ class Context:
     helper_timeout: float = 30.0
     selected: str = ""
     owner_of: Callable[[Path], Account | None] = lambda _: None
+    shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -73,12 +78,14 @@ class LoginFile:
 
 
 def parse_source(text: str, context: Context) -> AnySource:
-    """Understand a SOURCE: a path, ``docker-config:PATH``, ``-``, ``env:VARIABLE``.
+    """Understand a SOURCE: a path, ``docker-config:PATH``, ``-``, ``env:VARIABLE``, or in AWS.
 
     Raises:
         UsageError: an empty text, or a scheme that no source has.
 
     """
+    if text.partition(":")[0] in _AWS_SCHEMES and ":" in text and len(text) <= 4096:
+        return _aws_source(text, context)
     if "{" in text or "\n" in text or len(text) > 4096:
         raise UsageError(
             "a SOURCE is the text of a login file, not its name",
@@ -100,7 +107,8 @@ def parse_source(text: str, context: Context) -> AnySource:
     if path == text and scheme and not _exists(Path(path)):
         raise UsageError(
             f"{scheme.group(1)}: is no kind of source",
-            f"there are PATH, {_FILE_SCHEME}PATH, {_VARIABLE_SCHEME}VARIABLE and - (stdin)",
+            f"there are PATH, {_FILE_SCHEME}PATH, {_VARIABLE_SCHEME}VARIABLE, - (stdin), "
+            + ", ".join(f"{name}:" for name in _AWS_SCHEMES),
         )
     return _source(path, lambda: _read_path(Path(path)), context, Path(path))
 
@@ -168,6 +176,14 @@ def _source(
         return CredentialStore(store, context.helper_timeout, context.environment, owner)
 
     return DockerConfigSource(name, load, open_store, context.selected)
+
+
+def _aws_source(text: str, context: Context) -> AnySource:
+    from ecsauth.sources.aws_source import open_access, parse_aws_source
+
+    if "aws" not in context.shared:
+        context.shared["aws"] = open_access(context.environment)
+    return parse_aws_source(text, context.shared["aws"])
 
 
 def _read_path(path: Path) -> bytes:

@@ -56,6 +56,8 @@ class DockerConfigSource:
 
     """
 
+    fingerprint = ""  # it costs nothing to look at, so it is looked at each time
+
     def __init__(
         self,
         name: str,

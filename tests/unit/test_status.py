@@ -166,7 +166,7 @@ def test_pending_compares_what_the_agent_sends() -> None:
 
 
 def test_metrics_are_prometheus_text() -> None:
-    text = metrics(example(), AGENT)
+    text = metrics([example()], AGENT)
     lines = text.splitlines()
     assert text.endswith("\n")
     labels = f'target="/etc/ecs/ecs.config",registry="{FIRST_ECR}",key="{FIRST_ECR}"'
@@ -177,7 +177,7 @@ def test_metrics_are_prometheus_text() -> None:
     assert len(names) == len(set(names)) == 8
     assert all(line.startswith("#") or len(line.rsplit(" ", 1)) == 2 for line in lines)
     odd = target_status('a"b\\c\nd', None, {}, mode=None, written_at=None)
-    assert 'target="a\\"b\\\\c\\nd"' in metrics(odd, AGENT)
+    assert 'target="a\\"b\\\\c\\nd"' in metrics([odd], AGENT)
 
 
 def test_command_on_a_target(
@@ -243,7 +243,7 @@ def test_namespaces_of_one_host_are_metrics_of_their_own() -> None:
     password = b64(json.dumps({"expiration": NOW}))
     data = {f"{ECR}/{name}": {"auth": b64(f"AWS:{password}")} for name in ("a", "b")}
     given = EngineAuth("dockercfg", json.dumps(data))
-    text = metrics(target_status("t", given, {}, mode=None, written_at=None), AGENT)
+    text = metrics([target_status("t", given, {}, mode=None, written_at=None)], AGENT)
     series = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
     assert len(series) == len(set(series))
     assert sum("expiry" in item for item in series) == 2

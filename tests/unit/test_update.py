@@ -11,9 +11,10 @@ import pytest
 from ecsauth.credential import Credential, Fetched
 from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import EcsauthError, SourceError
+from ecsauth.fetch import fetch_all
 from ecsauth.layout import DATA, ENV_FILE, Layout
 from ecsauth.registry import parse_auth_key
-from ecsauth.update import Request, fetch_all, raw_settings, update
+from ecsauth.update import Request, raw_settings, update
 
 NOW = 1_800_000_000
 HUNTER = Credential(parse_auth_key("a.io"), "u", "hunter2")
@@ -23,6 +24,7 @@ class FakeSource:
     """Gives what it was told."""
 
     name = "fake"
+    fingerprint = ""
 
     def __init__(self, *credentials: Credential, error: SourceError | None = None) -> None:
         self.credentials = credentials

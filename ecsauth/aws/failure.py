@@ -1,0 +1,175 @@
+"""What an error of boto3 means and what to do about it. Its own text is never shown.
+
+Codes and messages: the Common Errors and the GetAuthorizationToken, AssumeRole, GetSecretValue
+and GetParameter pages of the AWS API references.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from ecsauth.errors import ClockError, SourceError
+
+_CLOCK_WORDS = ("signature expired", "signature not yet current", "not yet valid")
+_CLOCK_CODES = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException"})
+_DENIED = frozenset(
+    {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedAccess", "403"}
+)
+_UNKNOWN_KEYS = frozenset(
+    {
+        "UnrecognizedClientException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+    }
+)
+_THROTTLED = frozenset(
+    {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
+)
+_MISSING = frozenset({"ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound"})
+_ARN = re.compile(r"arn:aws[a-z-]*:(?:sts|iam)::[0-9]{12}:[\w+=,.@/-]{1,400}")
+_ACTION = re.compile(r"[a-z0-9-]{2,40}:[A-Za-z]{2,60}")
+
+
+@dataclass(frozen=True)
+class Call:
+    """What was asked of AWS.
+
+    Attributes:
+        subject: the source, as the user names it.
+        action: the IAM action.
+        region: where.
+        policy: the managed policy that allows the action, if there is a fitting one.
+
+    """
+
+    subject: str
+    action: str
+    region: str = ""
+    policy: str = ""
+
+
+def source_error(error: Exception, call: Call, principal: Callable[[], str]) -> SourceError:
+    """Return our error for one of boto3's.
+
+    Args:
+        error: what boto3 raised.
+        call: what was asked.
+        principal: asks AWS who we are (an ARN, or empty); used only if AWS did not say.
+
+    """
+    from botocore import exceptions as raised
+
+    if isinstance(error, raised.ClientError):
+        return _answered(error.response, call, principal)
+    if isinstance(error, (raised.NoCredentialsError, raised.PartialCredentialsError)):
+        return SourceError(
+            f"{call.subject}: no AWS credentials",
+            "attach an instance profile, or set AWS_PROFILE or AWS_ACCESS_KEY_ID (in a container,"
+            " the metadata service needs a hop limit of 2)",
+        )
+    if isinstance(error, raised.ProfileNotFound):
+        return SourceError(
+            f"{call.subject}: no such AWS profile", "see aws configure list-profiles"
+        )
+    if isinstance(error, raised.ConfigParseError):
+        return SourceError(f"{call.subject}: ~/.aws/config is malformed", "see aws configure list")
+    if isinstance(error, (raised.NoRegionError, raised.InvalidRegionError)):
+        return SourceError(f"{call.subject}: no valid AWS region is set", "set AWS_REGION")
+    if isinstance(error, (raised.SSOTokenLoadError, raised.UnauthorizedSSOTokenError)):
+        return SourceError(f"{call.subject}: the SSO session has expired", "run aws sso login")
+    if isinstance(error, raised.SSLError):
+        return SourceError(
+            f"{call.subject}: the certificate of AWS is not trusted", "see AWS_CA_BUNDLE"
+        )
+    if isinstance(error, (raised.HTTPClientError, raised.ConnectionError)):
+        where = f" in {call.region}" if call.region else ""
+        return SourceError(
+            f"{call.subject}: no answer from AWS{where} ({type(error).__name__})",
+            "is the region right? look at the route, the proxy and the VPC endpoints",
+        )
+    return SourceError(f"{call.subject}: {call.action} failed ({type(error).__name__})")
+
+
+def renamed(error: SourceError, subject: str, other: str) -> SourceError:
+    """Return the same error of another source, which shares the answer."""
+    message = error.message
+    if message.startswith(f"{subject}: "):
+        message = f"{other}{message[len(subject) :]}"
+    return type(error)(message, error.hint)
+
+
+def _answered(response: Mapping[str, Any], call: Call, principal: Callable[[], str]) -> SourceError:
+    answer = response.get("Error", {})
+    code, text = str(answer.get("Code", "unknown")), str(answer.get("Message", ""))
+    where = f" in {call.region}" if call.region else ""
+    if code in _CLOCK_CODES or any(words in text.lower() for words in _CLOCK_WORDS):
+        return ClockError(
+            f"{call.subject}: the clock of this host is {_skew(response)}",
+            "set it (chronyc makestep) and keep it set (chrony, 169.254.169.123)",
+        )
+    if code in _DENIED:
+        return _denied(text, call, principal)
+    if code in _EXPIRED:
+        return SourceError(
+            f"{call.subject}: the AWS credentials have expired", "log in to AWS again"
+        )
+    if code in _UNKNOWN_KEYS:
+        return SourceError(
+            f"{call.subject}: AWS{where} does not know these credentials",
+            "look at the keys; a region of another partition, or one that the account has not"
+            " enabled, does not know them either",
+        )
+    if code in _THROTTLED:
+        return SourceError(f"{call.subject}: AWS throttles {call.action}", "wait, then try again")
+    if code in _MISSING:
+        return SourceError(f"{call.subject}: there is no such name{where}", "look at its region")
+    if code == "InvalidRequestException" and "deletion" in text:
+        return SourceError(f"{call.subject}: it is marked for deletion", "restore it, or another")
+    safe = code if code.isalnum() and len(code) < 80 else "an unknown error"
+    return SourceError(f"{call.subject}: {call.action} failed: {safe}")
+
+
+def _denied(text: str, call: Call, principal: Callable[[], str]) -> SourceError:
+    """Name the action and the principal: from the answer if it has them, for it is precise."""
+    said = re.search(r"not authorized to perform:? (\S+)", text)
+    action = said[1].rstrip(".,") if said else ""
+    if not _ACTION.fullmatch(action):
+        action = "kms:Decrypt" if "kms" in text.lower() else call.action
+    found = _ARN.search(text)
+    arn = found[0] if found else principal()
+    who = f" for {arn}" if arn else ""
+    to = _role(arn)
+    if action == "sts:AssumeRole":
+        hint = f"let the role's trust policy name {to}, and allow {action} to {to}"
+    elif call.policy and action in call.action:
+        hint = f"attach {call.policy} to {to}"
+    else:
+        hint = f"allow {action} to {to}"
+    return SourceError(f"{call.subject}: access denied to {action}{who}", hint)
+
+
+def _role(arn: str) -> str:
+    kind, _, rest = arn.rpartition("::")[2].partition(":")[2].partition("/")
+    if kind == "assumed-role":
+        return f"role {rest.partition('/')[0]}"
+    return f"{kind} {rest}" if rest else "the caller's role"
+
+
+def _skew(response: Mapping[str, Any]) -> str:
+    """Say how wrong our clock is, by the date in AWS's answer."""
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    try:
+        theirs = email.utils.parsedate_to_datetime(str(headers.get("date", ""))).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return "wrong"
+    seconds = time.time() - theirs
+    if abs(seconds) < 60:
+        return "wrong"
+    return f"{abs(seconds) / 60:,.0f} min {'fast' if seconds > 0 else 'slow'}"

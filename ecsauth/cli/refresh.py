@@ -1,0 +1,254 @@
+"""The command refresh: what the timer runs."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ecsauth.cli import options
+from ecsauth.cli.console import (
+    is_json_log,
+    print_json,
+    print_lines,
+    result_stream,
+    say,
+    say_all,
+    say_error,
+)
+from ecsauth.cli.context import make_context
+from ecsauth.cli.memory import StateMemory, run_lock
+from ecsauth.cli.report import diff_lines, restart_advice, summary_lines
+from ecsauth.errors import EcsauthError, SourceError, UsageError
+from ecsauth.fetch import Verifier
+from ecsauth.refresh import Refreshed, RefreshRequest, TargetResult
+from ecsauth.refresh import refresh as refresh_targets
+from ecsauth.sources import AnySource, parse_source
+from ecsauth.targets import DEFAULT_TARGET, parse_target
+from ecsauth.targets.local_file import LocalFile
+from ecsauth.update import Request
+
+
+@click.command(short_help="Fetch what is due, and only that: the timer's command.")
+@click.argument("sources", metavar="[SOURCE]...", nargs=-1, envvar="ECSAUTH_SOURCES")
+@options.option(
+    "--to",
+    "targets",
+    metavar="TARGET",
+    envvar="ECSAUTH_TARGETS",
+    multiple=True,
+    default=[DEFAULT_TARGET],
+    show_default=DEFAULT_TARGET,
+    help="A path; one that ends in .json is the agent's JSON file. May be repeated.",
+)
+@options.auth_format
+@options.select
+@options.option("--force", is_flag=True, help="Fetch everything, due or not.")
+@options.option(
+    "--prune-expired",
+    is_flag=True,
+    help="Take out every login that is known to have expired, wherever it came from.",
+)
+@options.option(
+    "--replace", is_flag=True, help="Drop the registries that no SOURCE gives a login for."
+)
+@options.option(
+    "--recheck",
+    type=click.FloatRange(1),
+    metavar="SECONDS",
+    default=3600.0,
+    show_default=True,
+    help="How often a secret that tells no end of its life is looked at again.",
+)
+@options.option(
+    "--dry-run", "-n", is_flag=True, help="Write nothing; print what would change, secrets hidden."
+)
+@options.verify_first
+@options.timeout
+@options.insecure_registry
+@options.ca_file
+@options.helper_timeout
+@options.lock_timeout
+@options.state_dir
+@options.introspection_url
+@options.option(
+    "--prometheus",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write metrics of the run there (mode 0644), for node_exporter's textfile collector.",
+)
+@options.as_json
+@options.option("--verbose", "-v", is_flag=True, help="Say also why each source was asked.")
+@options.quiet
+@options.common
+def refresh(sources: tuple[str, ...], targets: tuple[str, ...], **given: Any) -> int:
+    """Fetch the logins that are due from each SOURCE and bring them into every TARGET.
+
+    Due is a token at half its life, a secret after --recheck, a login that is missing in TARGET
+    or was changed there, a SOURCE that is new or was changed itself. Login files are read each
+    time. Nothing due: nothing is asked of AWS and nothing is written. A login whose source fails
+    stays until it expires. SOURCE as for convert.
+    """
+    parsed, files = prepare(sources, targets, **given)
+    request = RefreshRequest(
+        update=Request(
+            given["auth_format"],
+            given["replace"],
+            given["dry_run"],
+            _verifier(given),
+            given["verify_first"] == "warn",
+        ),
+        force=given["force"],
+        prune_expired=given["prune_expired"],
+        recheck=given["recheck"],
+        spread=random.random(),  # noqa: S311 - jitter, no secret
+    )
+    memory = StateMemory(given["state_dir"])
+    with run_lock(given["state_dir"], given["lock_timeout"]):
+        now = time.time()
+        done = refresh_targets(parsed, files, request, memory, now=now)
+        codes = [_code(result) for result in done.results]
+        if not given["dry_run"]:
+            for result, code in zip(done.results, codes):
+                memory.remember(result, code, int(now))
+    _say(done, **given)
+    if given["prometheus"] is not None:
+        from ecsauth.cli.state import write_metrics  # with the Docker SDK
+
+        write_metrics(files, given["prometheus"], given["state_dir"], given["introspection_url"])
+    if given["as_json"]:
+        print_json(_as_json(done, codes))
+    return max(codes)
+
+
+def prepare(
+    sources: Sequence[str],
+    targets: Sequence[str],
+    *,
+    helper_timeout: float,
+    select: str,
+    lock_timeout: float,
+    **_: object,
+) -> tuple[list[AnySource], list[LocalFile]]:
+    """Understand sources and targets; nothing is asked or opened yet.
+
+    Raises:
+        UsageError: one of them makes no sense, or there is none.
+
+    """
+    if not sources:
+        raise UsageError("no SOURCE is given", "name one, such as ecr:, or set ECSAUTH_SOURCES")
+    if len(set(targets)) != len(targets) or "-" in targets:
+        raise UsageError("each TARGET is a file, given once")
+    context = make_context(helper_timeout, select)
+    parsed = [parse_source(text, context) for text in sources]
+    return parsed, [_file(text, lock_timeout) for text in targets]
+
+
+def _file(text: str, lock_timeout: float) -> LocalFile:
+    target = parse_target(text, lock_timeout, result_stream())
+    if not isinstance(target, LocalFile):
+        raise UsageError("each TARGET is a file")
+    return target
+
+
+def _verifier(given: dict[str, Any]) -> Verifier | None:
+    if not given["verify_first"]:
+        return None
+    from ecsauth.cli.verification import make_verifier
+
+    return make_verifier(given["timeout"], given["insecure_registry"], given["ca_file"])
+
+
+def _code(result: TargetResult) -> int:
+    if result.error is not None:
+        return result.error.exit_code
+    return SourceError.exit_code if result.outcome.problems else 0
+
+
+def _say(done: Refreshed, *, quiet: bool, verbose: bool, as_json: bool, **given: Any) -> None:
+    """Say what was done: notes and errors to stderr, the summary to stdout."""
+    said: set[str] = set()
+    if verbose:
+        say_all("note", [f"{item.source}: asked, {item.why}" for item in done.asked])
+    for result in done.results:
+        outcome = result.outcome
+        _say_once(said, "note", [] if quiet else outcome.notes)
+        lines = _summary(result, done.next_at, dry_run=given["dry_run"])
+        if is_json_log():
+            say_all("note", [] if quiet else [line.strip() for line in lines])
+        else:
+            print_lines(lines, None if as_json else sys.stdout)
+        target = result.target
+        if isinstance(target, LocalFile) and result.error is None:
+            more = () if given["dry_run"] or outcome.written else _narrow(target)
+            _say_once(said, "warning", [*outcome.warnings, *target.warnings(), *more])
+        for problem in [*outcome.problems, *filter(None, [result.error])]:
+            if str(problem) not in said:
+                said.add(str(problem))
+                say_error(problem)
+        if outcome.written and not quiet:
+            say("next", restart_advice())
+
+
+def _say_once(said: set[str], kind: str, lines: Sequence[str]) -> None:
+    say_all(kind, [line for line in lines if line not in said])
+    said.update(lines)
+
+
+def _narrow(target: LocalFile) -> tuple[str, ...]:
+    try:
+        return target.narrow() if target.path.exists() else ()
+    except EcsauthError as error:
+        return (str(error),)
+
+
+def _summary(result: TargetResult, next_at: int | None, *, dry_run: bool) -> list[str]:
+    if result.error is not None:
+        return []
+    name, plan = result.target.name, result.outcome.plan
+    later = ""
+    if next_at is not None:
+        later = f"; next at {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(next_at))}"
+    if plan is None:
+        what = "nothing could be fetched" if result.outcome.problems else "nothing is due"
+        return [f"{name}: {what}{later}"]
+    lines = summary_lines(result.outcome, plan, name)
+    if not result.outcome.written and not plan.changed:
+        return [f"{lines[0]}{later}"]
+    if dry_run:
+        lines = [*diff_lines(result.outcome, plan, name, result.target.layout.names), *lines]
+    return lines
+
+
+def _as_json(done: Refreshed, codes: Sequence[int]) -> dict[str, Any]:
+    return {
+        "asked": [
+            {
+                "source": item.source,
+                "why": item.why,
+                "version": item.answer.version,
+                "problems": [str(problem) for problem in item.answer.problems],
+            }
+            for item in done.asked
+        ],
+        "targets": [
+            {
+                "target": result.target.name,
+                "written": result.outcome.written,
+                "registries": {
+                    change.credential.registry: change.kind
+                    for change in (result.outcome.plan.changes if result.outcome.plan else ())
+                },
+                "code": code,
+                "error": None if result.error is None else str(result.error),
+            }
+            for result, code in zip(done.results, codes)
+        ],
+        "next_at": done.next_at,
+    }

@@ -1,0 +1,125 @@
+"""How a SOURCE of the command line names AWS: ``ecr:…``, ``secretsmanager:…`` and the like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Union
+from urllib.parse import unquote
+
+from ecsauth.aws import Aws, Identity
+from ecsauth.errors import RegistryNameError, UsageError
+from ecsauth.registry import parse_auth_key, parse_ecr_host
+from ecsauth.sources.ecr import EcrPublicSource, EcrSource, EcrTokens
+from ecsauth.sources.secret import PARAMETER_STORE, SECRETS_MANAGER, Place, SecretSource, Wanted
+
+AwsSource = Union[EcrSource, EcrPublicSource, SecretSource]
+
+_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
+_ARN = re.compile(r"arn:[a-z-]+:[a-z-]+:(?P<region>[a-z0-9-]*):(?P<account>[0-9]*):.+")
+_IDENTIFIER = re.compile(r"[A-Za-z0-9/_+=.@!:-]{1,2048}")
+_IDENTITY = ("profile", "role_arn", "external_id")
+_PARAMETERS = {
+    "ecr": (*_IDENTITY, "region"),
+    "ecr-public": _IDENTITY,
+    SECRETS_MANAGER: (*_IDENTITY, "region", "registry", "query", "username", "version_stage"),
+    PARAMETER_STORE: (*_IDENTITY, "region", "registry", "query", "username"),
+}
+
+
+@dataclass(frozen=True)
+class AwsAccess:
+    """What the AWS sources of one command share, so that a token is asked for once."""
+
+    aws: Aws
+    tokens: EcrTokens
+
+
+def open_access(environment: Mapping[str, str]) -> AwsAccess:
+    """Return what the AWS sources of one command share; asks nobody yet."""
+    aws = Aws(environment)
+    return AwsAccess(aws, EcrTokens(aws))
+
+
+def parse_aws_source(text: str, access: AwsAccess) -> AwsSource:
+    """Understand a source in AWS; parameters follow a ``?``, with ``&`` between them.
+
+    Raises:
+        UsageError: a name or parameter that makes no sense.
+
+    """
+    scheme, _, rest = text.partition(":")
+    name, _, query = rest.partition("?")
+    parameters = _parameters(scheme, query)
+    identity = Identity(**{key: parameters.get(key, "") for key in _IDENTITY})
+    if scheme == "ecr-public":
+        if name:
+            raise UsageError("nothing follows ecr-public: but parameters")
+        return EcrPublicSource("ecr-public:", access.tokens, access.aws, identity)
+    if scheme == "ecr":
+        return _ecr(name, parameters.get("region", ""), access, identity)
+    return _secret(scheme, name, parameters, access, identity)
+
+
+def _ecr(name: str, region: str, access: AwsAccess, identity: Identity) -> EcrSource:
+    plain = f"ecr:{name}"  # for messages: an external id is nobody else's business
+    registry = parse_ecr_host(name)
+    if name and registry is None and not _REGION.fullmatch(name):
+        raise UsageError(
+            f"{plain} names neither a region nor an ECR host",
+            "such as ecr:us-west-2 or ecr:123456789012.dkr.ecr.us-west-2.amazonaws.com",
+        )
+    if name and region:
+        raise UsageError(f"{plain} names its region already", "leave ?region= out")
+    return EcrSource(
+        plain, access.tokens, access.aws, identity, "" if registry else name or region, registry
+    )
+
+
+def _secret(
+    scheme: str, name: str, parameters: Mapping[str, str], access: AwsAccess, identity: Identity
+) -> SecretSource:
+    if not _IDENTIFIER.fullmatch(name):
+        raise UsageError(
+            f"what follows {scheme}: is no name or ARN", f"such as {scheme}:NAME?registry=HOST"
+        )
+    arn = _ARN.fullmatch(name)
+    region = parameters.get("region", "") or (arn["region"] if arn else "")
+    place = Place(
+        scheme,
+        name,
+        region,
+        arn["account"] if arn else "",
+        parameters.get("version_stage", ""),
+    )
+    wanted = Wanted(
+        parameters.get("registry", ""), parameters.get("query", ""), parameters.get("username", "")
+    )
+    return SecretSource(place, wanted, access.aws, identity)
+
+
+def _parameters(scheme: str, query: str) -> dict[str, str]:
+    known = _PARAMETERS[scheme]
+    found = {}
+    for pair in filter(None, query.split("&")):
+        name, equals, value = pair.partition("=")
+        if name not in known or not equals or name in found:
+            raise UsageError(
+                f"a parameter after the ? of {scheme}: is unknown, without value or twice there",
+                f"there are {', '.join(known)}",
+            )
+        found[name] = unquote(value)
+    _check_parameters(scheme, found)
+    return found
+
+
+def _check_parameters(scheme: str, found: Mapping[str, str]) -> None:
+    region = found.get("region", "")
+    if region and not _REGION.fullmatch(region):
+        raise UsageError(f"?region= of {scheme}: is no AWS region", "such as us-west-2")
+    if registry := found.get("registry", ""):
+        try:
+            parse_auth_key(registry)
+        except RegistryNameError as error:
+            raise UsageError(error.message, "?registry= takes host[:port]") from error

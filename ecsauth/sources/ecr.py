@@ -1,0 +1,227 @@
+"""ECR and ECR Public as sources: authorization tokens become credentials.
+
+One call gives a token for every registry that the caller can reach in a region, whatever
+``registryIds`` says (Amazon ECR API reference, GetAuthorizationToken), so tokens are shared by
+region and identity. ECR Public has one region for this, us-east-1, and no proxy endpoint.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Callable
+
+from ecsauth.aws import Aws, Call, Identity, renamed
+from ecsauth.credential import Credential, Fetched, check_login
+from ecsauth.errors import SourceError
+from ecsauth.registry import EcrRegistry, parse_auth_key, parse_ecr_host
+
+PUBLIC_REGION = "us-east-1"
+PUBLIC_HOST = "public.ecr.aws"
+_POLICY = "AmazonEC2ContainerRegistryReadOnly"
+_PUBLIC_POLICY = "AmazonElasticContainerRegistryPublicReadOnly"
+
+
+@dataclass(frozen=True)
+class Token:
+    """An authorization token, decoded. Times are Unix seconds.
+
+    Attributes:
+        host: of the registry that the answer names; empty for ECR Public.
+
+    """
+
+    host: str
+    username: str
+    password: str = field(repr=False)
+    expires_at: int = 0
+    requested_at: int = 0
+
+    def credential(self, host: str) -> Credential:
+        """Return the credential for a registry host."""
+        found = Credential(
+            parse_auth_key(host),
+            self.username,
+            self.password,
+            expires_at=self.expires_at,
+            requested_at=self.requested_at,
+        )
+        check_login(found)
+        return found
+
+
+class EcrTokens:
+    """Asks for tokens; one call for each region, identity and kind of endpoint, failed or not.
+
+    Args:
+        aws: makes the clients.
+        clock: Unix seconds.
+
+    """
+
+    def __init__(self, aws: Aws, clock: Callable[[], float] = time.time) -> None:
+        self._aws = aws
+        self._clock = clock
+        self._answers: dict[tuple[object, ...], Token] = {}
+        self._failures: dict[tuple[object, ...], tuple[str, SourceError]] = {}
+
+    def private(
+        self, region: str, identity: Identity, subject: str, *, fips: bool, dual_stack: bool
+    ) -> Token:
+        """Return the token of a region.
+
+        Raises:
+            SourceError: no token; says why and what to do.
+
+        """
+
+        def ask() -> Token:
+            client = self._aws.client(
+                "ecr", region, identity, subject, fips=fips, dual_stack=dual_stack
+            )
+            call = Call(subject, "ecr:GetAuthorizationToken", region, _POLICY)
+            begun = self._clock()
+            answer = self._aws.call(call, identity, client.get_authorization_token)
+            data = answer.get("authorizationData")
+            return self._decode(data[0] if isinstance(data, list) and data else None, call, begun)
+
+        return self._once(("ecr", region, identity, fips, dual_stack), subject, ask)
+
+    def public(self, identity: Identity, subject: str) -> Token:
+        """Return the token of ECR Public.
+
+        Raises:
+            SourceError: as `private`.
+
+        """
+
+        def ask() -> Token:
+            client = self._aws.client("ecr-public", PUBLIC_REGION, identity, subject)
+            action = "ecr-public:GetAuthorizationToken (with sts:GetServiceBearerToken)"
+            call = Call(subject, action, PUBLIC_REGION, _PUBLIC_POLICY)
+            begun = self._clock()
+            answer = self._aws.call(call, identity, client.get_authorization_token)
+            return self._decode(answer.get("authorizationData"), call, begun)
+
+        return self._once(("ecr-public", identity), subject, ask)
+
+    def _once(self, key: tuple[object, ...], subject: str, ask: Callable[[], Token]) -> Token:
+        if key in self._failures:
+            first, known = self._failures[key]
+            raise renamed(known, first, subject)
+        if key not in self._answers:
+            try:
+                self._answers[key] = ask()
+            except SourceError as error:
+                self._failures[key] = (subject, error)
+                raise
+        return self._answers[key]
+
+    def _decode(self, data: Any, call: Call, requested_at: float) -> Token:
+        if not isinstance(data, Mapping):
+            raise SourceError(f"{call.subject}: AWS answered without authorization data")
+        username, password = _decode_token(str(data.get("authorizationToken", "")), call.subject)
+        moment = data.get("expiresAt")
+        expires_at = int(moment.timestamp()) if moment is not None else 0
+        if expires_at <= self._clock():
+            raise SourceError(
+                f"{call.subject}: AWS gave a token that has expired",
+                "look at the clock of this host (date -u)",
+            )
+        host = str(data.get("proxyEndpoint") or "").removeprefix("https://")
+        return Token(host, username, password, expires_at, int(requested_at))
+
+
+class EcrSource:
+    """Private ECR: the caller's own registry, or the one of a host name.
+
+    Args:
+        name: what to call it in messages.
+        tokens: asks AWS.
+        aws: for the default region and the identity of an account.
+        identity: as whom; what is empty comes from the account's variables.
+        region: empty for the default; not used with `registry`.
+        registry: read off a host name; None for the caller's own.
+
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tokens: EcrTokens,
+        aws: Aws,
+        identity: Identity,
+        region: str = "",
+        registry: EcrRegistry | None = None,
+    ) -> None:
+        self.name = name
+        self.fingerprint = f"{name} {identity} {region}\n{aws.deciding_settings()}"
+        self._tokens = tokens
+        self._aws = aws
+        self._identity = identity
+        self._region = region
+        self._registry = registry
+
+    def fetch(self) -> Fetched:
+        """Return the one credential.
+
+        Raises:
+            SourceError: no token; says why and what to do.
+
+        """
+        found = self._registry
+        identity = self._identity
+        if found is not None:
+            identity = self._aws.identity_for(found.registry_id, identity)
+        region = found.region if found else self._region or self._aws.region(identity, self.name)
+        token = self._tokens.private(
+            region,
+            identity,
+            self.name,
+            fips=bool(found and found.fips),
+            dual_stack=bool(found and found.dual_stack),
+        )
+        if found is None:
+            named = parse_ecr_host(token.host)
+            if named is None or named.region != region:
+                raise SourceError(
+                    f"{self.name}: AWS named a host that is no ECR registry of {region}",
+                    "look for a proxy or a wrong AWS_ENDPOINT_URL",
+                )
+        return Fetched((token.credential(found.host if found else token.host),))
+
+
+class EcrPublicSource:
+    """ECR Public. Without AWS credentials pulls from it still work, anonymously and slower."""
+
+    def __init__(self, name: str, tokens: EcrTokens, aws: Aws, identity: Identity) -> None:
+        self.name = name
+        self.fingerprint = f"{name} {identity}\n{aws.deciding_settings()}"
+        self._tokens = tokens
+        self._identity = identity
+
+    def fetch(self) -> Fetched:
+        """Return the one credential.
+
+        Raises:
+            SourceError: as `EcrSource.fetch`.
+
+        """
+        token = self._tokens.public(self._identity, self.name)
+        return Fetched((token.credential(PUBLIC_HOST),))
+
+
+def _decode_token(text: str, subject: str) -> tuple[str, str]:
+    try:
+        decoded = base64.b64decode(text, validate=True).decode("utf-8")
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        raise SourceError(f"{subject}: AWS gave a token that is not base64") from None
+    username, colon, password = decoded.partition(":")
+    if not colon:
+        raise SourceError(f"{subject}: AWS gave a token without a colon")
+    if not password:
+        raise SourceError(f"{subject}: AWS gave a token without a password")
+    return username, password

@@ -1,0 +1,185 @@
+"""Secrets Manager and Parameter Store as sources; the shapes of secrets that are understood.
+
+The first shape is the one of ECS's own ``repositoryCredentials`` (Amazon ECS Developer Guide,
+"Using non-AWS container images"): a JSON object with ``username`` and ``password``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from ecsauth.aws import Aws, Call, Identity
+from ecsauth.credential import Credential, Fetched, check_login, with_known_expiry
+from ecsauth.docker_config import select
+from ecsauth.errors import SourceError
+from ecsauth.jsontext import JSONTextError, dumps_ascii, loads
+from ecsauth.registry import parse_auth_key
+from ecsauth.sources.docker_config import DockerConfigSource
+
+SECRETS_MANAGER = "secretsmanager"
+PARAMETER_STORE = "ssm"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to take from a secret.
+
+    Attributes:
+        registry: host[:port] that the login is for; empty if the secret says.
+        query: JMESPath to what matters in it; empty for all.
+        username: the user name, for a secret that is only a password.
+
+    """
+
+    registry: str = ""
+    query: str = ""
+    username: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a secret is.
+
+    Attributes:
+        service: ``secretsmanager`` or ``ssm``.
+        identifier: its name or ARN.
+        region: empty for the default.
+        account: from the ARN; empty for the caller's.
+        version_stage: of a secret; empty for AWSCURRENT.
+
+    """
+
+    service: str
+    identifier: str
+    region: str = ""
+    account: str = ""
+    version_stage: str = ""
+
+
+class SecretSource:
+    """One secret or parameter."""
+
+    def __init__(self, place: Place, wanted: Wanted, aws: Aws, identity: Identity) -> None:
+        self.name = f"{place.service}:{place.identifier}"
+        self.fingerprint = f"{place} {wanted} {identity}\n{aws.deciding_settings()}"
+        self._place = place
+        self._wanted = wanted
+        self._aws = aws
+        self._identity = aws.identity_for(place.account, identity) if place.account else identity
+
+    def fetch(self) -> Fetched:
+        """Return the credentials in it.
+
+        Raises:
+            SourceError: it is not there, or of another shape; says why and what to do.
+
+        """
+        requested_at = int(time.time())
+        region = self._place.region or self._aws.region(self._identity, self.name)
+        client = self._aws.client(self._place.service, region, self._identity, self.name)
+        ask = self._secret if self._place.service == SECRETS_MANAGER else self._parameter
+        text, version = ask(client, region)
+        found = read_secret(text, self._wanted, self.name, requested_at)
+        return Fetched(found.credentials, found.problems, found.notes, found.warnings, version)
+
+    def _secret(self, client: Any, region: str) -> tuple[str, str]:
+        call = Call(self.name, "secretsmanager:GetSecretValue", region)
+        stage = self._place.version_stage
+        answer = self._aws.call(
+            call,
+            self._identity,
+            client.get_secret_value,
+            SecretId=self._place.identifier,
+            **({"VersionStage": stage} if stage else {}),
+        )
+        text = answer.get("SecretString")
+        if not isinstance(text, str):
+            raise SourceError(f"{self.name}: the secret is binary", "store it as text")
+        return text, str(answer.get("VersionId", ""))
+
+    def _parameter(self, client: Any, region: str) -> tuple[str, str]:
+        call = Call(self.name, "ssm:GetParameter", region, "AmazonSSMReadOnlyAccess")
+        name = self._place.identifier
+        answer = self._aws.call(
+            call, self._identity, client.get_parameter, Name=name, WithDecryption=True
+        )
+        parameter = answer.get("Parameter")
+        text = parameter.get("Value") if isinstance(parameter, Mapping) else None
+        if not isinstance(text, str):
+            raise SourceError(f"{self.name}: AWS answered without a value")
+        return text, str(answer["Parameter"].get("Version", ""))
+
+
+def read_secret(text: str, wanted: Wanted, name: str, requested_at: int) -> Fetched:
+    """Understand a secret.
+
+    1. ``{"username": …, "password": …}``; 2. a docker login file; 3. any text, if the user name
+    is given; each of them also at the end of a JMESPath query.
+
+    Raises:
+        SourceError: another shape; names what is missing, never a value.
+
+    """
+    document = _document(text, wanted, name)
+    if wanted.query:
+        document = select(document, wanted.query)
+        if document is None:
+            raise SourceError(f"{name}: the query finds nothing in it", "look at ?query=")
+    if isinstance(document, str) and wanted.username:
+        return Fetched((_login(wanted.username, document, wanted, name, requested_at),))
+    if isinstance(document, dict):
+        username, password = document.get("username"), document.get("password")
+        if isinstance(username, str) and isinstance(password, str):
+            return Fetched((_login(username, password, wanted, name, requested_at),))
+        if any(isinstance(value, dict) for value in document.values()):
+            return _login_file(document, wanted, name)
+    raise SourceError(
+        f"{name}: the secret is of another shape than a JSON object with username and password",
+        "choose them with ?query= (JMESPath), or name the user of a bare password with ?username=",
+    )
+
+
+def _document(text: str, wanted: Wanted, name: str) -> Any:
+    try:
+        return loads(text)
+    except JSONTextError:
+        if wanted.username and not wanted.query:
+            return text.rstrip("\r\n")
+        raise SourceError(
+            f"{name}: the secret is not JSON",
+            'store {"username": …, "password": …}, or name the user with ?username=',
+        ) from None
+
+
+def _login(
+    username: str, password: str, wanted: Wanted, name: str, requested_at: int
+) -> Credential:
+    if not wanted.registry:
+        raise SourceError(
+            f"{name}: for which registry this login is, is not said", "add ?registry=HOST"
+        )
+    if not password:
+        raise SourceError(f"{name}: the password in it is empty", "store it again")
+    key = parse_auth_key(wanted.registry)
+    found = Credential(key, username, password, requested_at=requested_at)
+    check_login(found)
+    return with_known_expiry(found)
+
+
+def _login_file(document: dict[str, Any], wanted: Wanted, name: str) -> Fetched:
+    text = dumps_ascii(document).encode("ascii")
+    found = DockerConfigSource(name, lambda: text, lambda store: _no_store(name, store)).fetch()
+    if not wanted.registry:
+        return found
+    match = parse_auth_key(wanted.registry).match
+    only = tuple(item for item in found.credentials if item.match == match)
+    if not only:
+        raise SourceError(f"{name}: it has no login for {wanted.registry}", "look at ?registry=")
+    return Fetched(only, found.problems, found.notes)
+
+
+def _no_store(name: str, store: str) -> NoReturn:
+    raise SourceError(f"{name}: its logins are in the credential store {store} of some machine")

@@ -1,0 +1,178 @@
+"""ECR and ECR Public through real boto3, against a counted stub on loopback."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ecsauth.engine_auth import EngineAuth, decode
+from tests.conftest import Result
+from tests.lab.aws_stub import AwsStub, aws_stub, error_answer, token_answer
+
+Run = Callable[..., Result]
+PRIVATE = "AmazonEC2ContainerRegistry.GetAuthorizationToken"
+PUBLIC = "SpencerFrontendService.GetAuthorizationToken"
+HOST = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
+ASSUMED = (
+    b"<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASSUMED</AccessKeyId>"
+    b"<SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>"
+    b"<Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult>"
+    b"</AssumeRoleResponse>"
+)
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsStub]:
+    with aws_stub() as stub:
+        for name, value in {
+            "AWS_ENDPOINT_URL": stub.url,
+            "AWS_ACCESS_KEY_ID": "BASE",
+            "AWS_SECRET_ACCESS_KEY": "s",
+            "AWS_REGION": "us-west-2",
+            "AWS_DEFAULT_REGION": "us-west-2",
+            "AWS_CONFIG_FILE": str(tmp_path / "aws-config"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "aws-credentials"),
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+        stub.answers[PRIVATE] = token_answer(HOST)
+        stub.answers[PUBLIC] = token_answer("", public=True)
+        yield stub
+
+
+def entries(result: Result) -> dict[str, tuple[str, str]]:
+    assert result.code == 0, result
+    view = decode(EngineAuth("dockercfg", result.out))
+    return {item.match: (item.username, item.secret) for item in view.credentials}
+
+
+def convert(ecsauth: Run, *sources: str) -> Result:
+    return ecsauth("convert", "--output=data", *sources)
+
+
+@pytest.mark.parametrize("source", ["ecr:", "ecr:us-west-2", f"ecr:{HOST}"])
+def test_token_becomes_a_login(ecsauth: Run, aws: AwsStub, source: str) -> None:
+    assert entries(convert(ecsauth, source)) == {HOST: ("AWS", "t0ken")}
+    assert len(aws.calls) == 1
+
+
+def test_several_hosts_of_a_region_cost_one_call(ecsauth: Run, aws: AwsStub) -> None:
+    hosts = [f"{number}23456789012.dkr.ecr.us-west-2.amazonaws.com" for number in range(3)]
+    found = entries(convert(ecsauth, *[f"ecr:{host}" for host in hosts], "ecr:us-west-2"))
+    assert set(found) == {*hosts, HOST}
+    assert len(aws.calls) == 1
+    aws.calls.clear()
+    other = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+    convert(ecsauth, f"ecr:{HOST}", f"ecr:{other}")
+    assert [call.split()[2] for call in aws.calls] == ["us-west-2", "eu-west-1"]
+
+
+def test_ecr_public_is_asked_in_us_east_1(ecsauth: Run, aws: AwsStub) -> None:
+    assert entries(convert(ecsauth, "ecr-public:")) == {"public.ecr.aws": ("AWS", "t0ken")}
+    assert [call.split()[2] for call in aws.calls] == ["us-east-1"]
+
+
+@pytest.mark.parametrize("by_variable", [True, False])
+def test_role_of_an_account_is_assumed_once(
+    ecsauth: Run, aws: AwsStub, monkeypatch: pytest.MonkeyPatch, by_variable: bool
+) -> None:
+    aws.answers["sts.AssumeRole"] = lambda _, __: (200, ASSUMED)
+    role = "arn:aws:iam::123456789012:role/puller"
+    query = "" if by_variable else f"?role_arn={role}&external_id=shared-word"
+    if by_variable:
+        monkeypatch.setenv("AWS_ROLE_ARN_123456789012", role)
+    second = HOST.replace("us-west-2", "us-west-1")
+    found = entries(convert(ecsauth, f"ecr:{HOST}{query}", f"ecr:{second}{query}"))
+    assert set(found) == {HOST, second}
+    assert [call.split()[0] for call in aws.calls].count("sts.AssumeRole") == 1
+    assert [call.split()[-1] for call in aws.calls] == ["BASE", "ASSUMED", "ASSUMED"]
+    aws.answers[PRIVATE] = error_answer(400, "AccessDeniedException")
+    denied = convert(ecsauth, f"ecr:{HOST}{query}")
+    assert denied.code == 3
+    assert "shared-word" not in denied.err
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (error_answer(400, "AccessDeniedException"), "access denied to ecr:GetAuthorizationToken"),
+        (error_answer(400, "AccessDeniedException"), "AmazonEC2ContainerRegistryReadOnly"),
+        (error_answer(400, "ExpiredTokenException"), "credentials have expired"),
+        (error_answer(400, "UnrecognizedClientException"), "does not know these credentials"),
+        (error_answer(400, "InvalidSignatureException", "Signature expired: x"), "clock"),
+        (error_answer(400, "ThrottlingException"), "throttles"),
+        (error_answer(400, "<script>"), "an unknown error"),
+        (lambda _, __: (200, {}), "without authorization data"),
+        (lambda _, __: (200, {"authorizationData": []}), "without authorization data"),
+        (token_answer(HOST, life=-60), "has expired"),
+        (token_answer("registry.evil.io"), "no ECR registry"),
+        (token_answer(HOST, password=""), "without a password"),
+        (token_answer(HOST, password="a\nb"), "control character"),
+    ],
+)
+def test_bad_answers(ecsauth: Run, aws: AwsStub, answer: object, words: str) -> None:
+    aws.answers[PRIVATE] = answer  # type: ignore[assignment]
+    result = convert(ecsauth, "ecr:us-west-2")
+    assert (result.code, result.out) == (3, "")
+    assert len(result.err.splitlines()) == 1
+    assert words in result.err
+
+
+def test_token_that_is_no_base64(ecsauth: Run, aws: AwsStub) -> None:
+    bad = {"authorizationToken": "!!", "expiresAt": time.time() + 9999, "proxyEndpoint": HOST}
+    aws.answers[PRIVATE] = lambda _, __: (200, {"authorizationData": [bad]})
+    assert "not base64" in convert(ecsauth, "ecr:us-west-2").err
+
+
+def test_without_credentials_it_fails_fast_and_others_are_still_given(
+    ecsauth: Run, aws: AwsStub, monkeypatch: pytest.MonkeyPatch, login_file: Callable[..., Path]
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    begun = time.monotonic()
+    result = convert(ecsauth, f"ecr:{HOST}", str(login_file({"q.io": {"auth": "dTpw"}})))
+    assert time.monotonic() - begun < 5
+    assert result.code == 3
+    assert "no AWS credentials; attach an instance profile" in result.err
+    assert list(json.loads(result.out)) == ["q.io"]
+    assert aws.calls == []
+
+
+def test_no_region_and_no_profile_are_said(
+    ecsauth: Run, aws: AwsStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    assert "no AWS region is set; name it (ecr:REGION)" in convert(ecsauth, "ecr:").err
+    assert "no such AWS profile" in convert(ecsauth, f"ecr:{HOST}?profile=absent").err
+
+
+def test_dead_endpoint_is_said(ecsauth: Run, aws: AwsStub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    result = convert(ecsauth, "ecr:us-west-2")
+    assert result.code == 3
+    assert "no answer from AWS" in result.err
+
+
+def test_fips_and_dual_stack_hosts_ask_such_endpoints(
+    ecsauth: Run, aws: AwsStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def client(_: object, service: str, region: str, *rest: object, **options: object) -> object:
+        asked.append((service, region, options["fips"], options["dual_stack"]))
+        raise SystemExit(9)
+
+    monkeypatch.setattr("ecsauth.aws.Aws.client", client)
+    for host in (
+        "123456789012.dkr.ecr-fips.us-west-2.amazonaws.com",
+        "123456789012.dkr-ecr.us-west-2.on.aws",
+    ):
+        with pytest.raises(SystemExit):
+            convert(ecsauth, f"ecr:{host}")
+    assert asked == [("ecr", "us-west-2", True, False), ("ecr", "us-west-2", False, True)]
