@@ -130,7 +130,7 @@ def _answered(response: Mapping[str, Any], call: Call, principal: Callable[[], s
         return SourceError(f"{call.subject}: AWS throttles {call.action}", "wait, then try again")
     if code in _MISSING:
         return SourceError(f"{call.subject}: there is no such name{where}", "look at its region")
-    if code == "InvalidRequestException" and "deletion" in text:
+    if code == "InvalidRequestException" and "delet" in text:
         return SourceError(f"{call.subject}: it is marked for deletion", "restore it, or another")
     safe = code if code.isalnum() and len(code) < 80 else "an unknown error"
     return SourceError(f"{call.subject}: {call.action} failed: {safe}")

@@ -16,26 +16,37 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
+PRIVATE = "AmazonEC2ContainerRegistry.GetAuthorizationToken"
+PUBLIC = "SpencerFrontendService.GetAuthorizationToken"
+HOST = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
+
 Answer = Callable[[str, dict[str, Any]], tuple[int, Any]]
 
 
 @dataclass
 class AwsStub:
-    """A server at `url` that notes each call as ``ACTION by KEY``."""
+    """A server at `url` that notes each call as ``ACTION in REGION by KEY``, by its `date`."""
 
     url: str = ""
     calls: list[str] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
+    date: str = ""
 
 
 def token_answer(
-    host: str, *, password: str = "t0ken", life: float = 12 * 3600, public: bool = False
+    host: str,
+    *,
+    password: str | None = None,
+    life: float = 12 * 3600,
+    public: bool = False,
+    raw: str = "",
 ) -> Answer:
     """Answer GetAuthorizationToken as AWS does."""
 
     def answer(_: str, __: dict[str, Any]) -> tuple[int, Any]:
+        said = "t0ken" if password is None else password
         data = {
-            "authorizationToken": base64.b64encode(f"AWS:{password}".encode()).decode(),
+            "authorizationToken": raw or base64.b64encode(f"AWS:{said}".encode()).decode(),
             "expiresAt": int(time.time() + life),
         }
         if public:
@@ -71,7 +82,8 @@ def aws_stub() -> Iterator[AwsStub]:
             given = stub.answers.get(action)
             status, answer = given(region, {}) if given else (500, {"__type": "Unexpected"})
             data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            self.send_response(status)
+            self.send_response_only(status)
+            self.send_header("Date", stub.date or self.date_time_string())
             kind = "text/xml" if data.startswith(b"<") else "application/x-amz-json-1.1"
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(data)))
@@ -83,7 +95,7 @@ def aws_stub() -> Iterator[AwsStub]:
             return f"sts.{fields.get('Action', [''])[0]}"
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     stub.url = f"http://127.0.0.1:{server.server_port}"
     try:

@@ -11,8 +11,7 @@ import socket
 import subprocess
 import tarfile
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import missing, need, need_root
+from tests.lab.aws_stub import HOST, PRIVATE, PUBLIC, AwsStub, aws_stub, token_answer
+from tests.lab.moto import Moto, moto_server
+from tests.lab.server import free_port, start, stop, wait_for
 
 IMAGE = "lab/busybox"
 
@@ -29,36 +31,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "/lab/" in str(item.path):
             item.add_marker("lab")
-
-
-def wait_for(ready: Callable[[], bool], what: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until a server answers; fail with its log if it does not."""
-    for _ in range(400):
-        if process.poll() is not None:
-            break
-        if ready():
-            return
-        time.sleep(0.05)
-    log = Path(str(process.args[-1])).read_text()[-3000:] if isinstance(process.args, list) else ""
-    raise RuntimeError(f"{what} did not start: {log}")
-
-
-def start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a server whose output goes to `log`."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
-    process.args = [*command, str(log)]
-    return process
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a server that we started."""
-    process.terminate()
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -209,13 +181,6 @@ def running_registry(username: str, password: str, tls: str, auth: str) -> Itera
         shutil.rmtree(home, ignore_errors=True)
 
 
-def free_port() -> int:
-    """Return a port of 127.0.0.1 on which nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 HTPASSWD = "{htpasswd: {realm: lab, path: HOME/htpasswd}}"
 
 
@@ -225,3 +190,44 @@ def registry() -> Iterator[Registry]:
     username, password = "ci-bot", "pa:ss=w$rd"
     with running_registry(username, password, "", HTPASSWD) as host:
         yield Registry(host, username, password)
+
+
+def set_aws(monkeypatch: pytest.MonkeyPatch, url: str, home: Path) -> None:
+    """Point every AWS SDK of this process and its children at a server of ours."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "BASE",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "AWS_REGION": "us-west-2",
+        "AWS_DEFAULT_REGION": "us-west-2",
+        "AWS_CONFIG_FILE": str(home / "aws-config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(home / "aws-credentials"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsStub]:
+    """Serve ECR and ECR Public tokens, every call counted."""
+    with aws_stub() as stub:
+        set_aws(monkeypatch, stub.url, tmp_path)
+        stub.answers[PRIVATE] = token_answer(HOST)
+        stub.answers[PUBLIC] = token_answer("", public=True)
+        yield stub
+
+
+@pytest.fixture(scope="session")
+def _moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
+    with moto_server(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture
+def moto(_moto: Moto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Moto:
+    """Give an empty moto, its permissions not enforced, and point the environment at it."""
+    _moto.reset()
+    set_aws(monkeypatch, _moto.url, tmp_path)
+    return _moto

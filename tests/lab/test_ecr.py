@@ -4,45 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 
 from ecsauth.engine_auth import EngineAuth, decode
 from tests.conftest import Result
-from tests.lab.aws_stub import AwsStub, aws_stub, error_answer, token_answer
+from tests.lab.aws_stub import HOST, PRIVATE, AwsStub, error_answer, token_answer
 
 Run = Callable[..., Result]
-PRIVATE = "AmazonEC2ContainerRegistry.GetAuthorizationToken"
-PUBLIC = "SpencerFrontendService.GetAuthorizationToken"
-HOST = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
 ASSUMED = (
     b"<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASSUMED</AccessKeyId>"
     b"<SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>"
     b"<Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult>"
     b"</AssumeRoleResponse>"
 )
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsStub]:
-    with aws_stub() as stub:
-        for name, value in {
-            "AWS_ENDPOINT_URL": stub.url,
-            "AWS_ACCESS_KEY_ID": "BASE",
-            "AWS_SECRET_ACCESS_KEY": "s",
-            "AWS_REGION": "us-west-2",
-            "AWS_DEFAULT_REGION": "us-west-2",
-            "AWS_CONFIG_FILE": str(tmp_path / "aws-config"),
-            "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "aws-credentials"),
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
-        stub.answers[PRIVATE] = token_answer(HOST)
-        stub.answers[PUBLIC] = token_answer("", public=True)
-        yield stub
 
 
 def entries(result: Result) -> dict[str, tuple[str, str]]:
@@ -70,6 +48,100 @@ def test_several_hosts_of_a_region_cost_one_call(ecsauth: Run, aws: AwsStub) -> 
     other = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
     convert(ecsauth, f"ecr:{HOST}", f"ecr:{other}")
     assert [call.split()[2] for call in aws.calls] == ["us-west-2", "eu-west-1"]
+
+
+def test_throttling_once_is_outwaited(ecsauth: Run, aws: AwsStub) -> None:
+    good = aws.answers[PRIVATE]
+
+    def first_throttled(region: str, body: dict[str, object]) -> tuple[int, object]:
+        if len(aws.calls) == 1:
+            return 400, {"__type": "ThrottlingException", "message": "Rate exceeded"}
+        return good(region, body)
+
+    aws.answers[PRIVATE] = first_throttled
+    assert entries(convert(ecsauth, "ecr:us-west-2")) == {HOST: ("AWS", "t0ken")}
+    assert len(aws.calls) == 2
+
+
+def test_throttling_for_ever_ends(ecsauth: Run, aws: AwsStub) -> None:
+    aws.answers[PRIVATE] = error_answer(400, "ThrottlingException")
+    result = convert(ecsauth, "ecr:us-west-2", f"ecr:{HOST}")
+    assert result.code == 3
+    assert len(aws.calls) == 3  # one call and its repetitions, though two sources want it
+    assert [line.split(": ")[2] for line in result.err.splitlines()] == [
+        "ecr:us-west-2",
+        f"ecr:{HOST}",
+    ]
+
+
+def test_clock_that_is_ten_minutes_slow_is_told_by_how_much(ecsauth: Run, aws: AwsStub) -> None:
+    late = formatdate(time.time() + 601, usegmt=True)
+    aws.date = late
+    aws.answers[PRIVATE] = error_answer(403, "InvalidSignatureException", "Signature expired: x")
+    result = convert(ecsauth, "ecr:us-west-2")
+    assert "the clock of this host is 10 min slow; set it" in result.err
+
+
+def test_role_that_may_not_be_assumed_is_said_once_per_source(ecsauth: Run, aws: AwsStub) -> None:
+    text = (
+        "User: arn:aws:iam::123456789012:user/ci is not authorized to perform: sts:AssumeRole on"
+        " resource: arn:aws:iam::123456789012:role/puller"
+    )
+    aws.answers["sts.AssumeRole"] = lambda _, __: (
+        403,
+        f"<ErrorResponse><Error><Code>AccessDenied</Code><Message>{text}</Message></Error>"
+        "</ErrorResponse>".encode(),
+    )
+    role = "role_arn=arn:aws:iam::123456789012:role/puller"
+    result = convert(ecsauth, f"ecr:us-west-2?{role}", f"ecr:us-west-1?{role}")
+    assert result.code == 3
+    first, second = result.err.splitlines()
+    assert "ecr:us-west-2: access denied to sts:AssumeRole for arn:aws:iam" in first
+    assert "let the role's trust policy name user ci" in first
+    assert "ecr:us-west-1: access denied" in second
+    assert [call.split()[0] for call in aws.calls] == ["sts.AssumeRole"]
+
+
+def test_profile_of_an_account_is_used(
+    ecsauth: Run, aws: AwsStub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    (tmp_path / "aws-credentials").write_text(
+        "[one]\naws_access_key_id=ONE\naws_secret_access_key=s\n"
+        "[two]\naws_access_key_id=TWO\naws_secret_access_key=s\n"
+    )
+    monkeypatch.setenv("AWS_PROFILE_123456789012", "one")
+    convert(ecsauth, f"ecr:{HOST}", f"ecr:{HOST}?profile=two")
+    assert [call.split()[-1] for call in aws.calls] == ["ONE", "TWO"]
+
+
+@pytest.mark.parametrize("ending", ["x.amazonaws.com.evil", "amazonaws.com"])
+def test_host_that_is_no_ecr_is_refused(ecsauth: Run, aws: AwsStub, ending: str) -> None:
+    assert convert(ecsauth, f"ecr:123456789012.dkr.ecr.us-west-2.{ending}x").code == 2
+    assert aws.calls == []
+
+
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ("123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1"),
+        ("123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov", "us-iso-east-1"),
+        ("123456789012.dkr.ecr.us-isob-east-1.sc2s.sgov.gov", "us-isob-east-1"),
+        ("123456789012.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk", "eu-isoe-west-1"),
+        ("123456789012.dkr.ecr.us-isof-south-1.csp.hci.ic.gov", "us-isof-south-1"),
+        ("123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+        ("123456789012.dkr-ecr.eu-west-1.on.aws", "eu-west-1"),
+        ("123456789012.dkr-ecr-fips.us-east-1.on.aws", "us-east-1"),
+        ("123456789012.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn", "cn-north-1"),
+    ],
+)
+def test_host_of_every_partition_asks_its_region(
+    ecsauth: Run, aws: AwsStub, host: str, region: str
+) -> None:
+    assert entries(convert(ecsauth, f"ecr:{host}")) == {host: ("AWS", "t0ken")}
+    assert [call.split()[2] for call in aws.calls] == [region]
 
 
 def test_ecr_public_is_asked_in_us_east_1(ecsauth: Run, aws: AwsStub) -> None:
@@ -105,13 +177,31 @@ def test_role_of_an_account_is_assumed_once(
         (error_answer(400, "ExpiredTokenException"), "credentials have expired"),
         (error_answer(400, "UnrecognizedClientException"), "does not know these credentials"),
         (error_answer(400, "InvalidSignatureException", "Signature expired: x"), "clock"),
+        (error_answer(400, "InvalidSignatureException", "Signature not yet current: x"), "clock"),
+        (error_answer(400, "RequestExpired"), "clock"),
         (error_answer(400, "ThrottlingException"), "throttles"),
+        (lambda _, __: (200, b"<html>login</html>"), "without authorization data"),
+        (
+            error_answer(
+                400,
+                "AccessDeniedException",
+                "User: arn:aws:sts::123456789012:assumed-role/ecsInstanceRole/i-0abc is not"
+                " authorized to perform: ecr:GetAuthorizationToken on resource: * because no",
+            ),
+            "access denied to ecr:GetAuthorizationToken for"
+            " arn:aws:sts::123456789012:assumed-role/ecsInstanceRole/i-0abc; attach"
+            " AmazonEC2ContainerRegistryReadOnly to role ecsInstanceRole",
+        ),
         (error_answer(400, "<script>"), "an unknown error"),
         (lambda _, __: (200, {}), "without authorization data"),
         (lambda _, __: (200, {"authorizationData": []}), "without authorization data"),
         (token_answer(HOST, life=-60), "has expired"),
         (token_answer("registry.evil.io"), "no ECR registry"),
+        (token_answer(HOST.replace("us-west-2", "us-west-1")), "no ECR registry of us-west-2"),
         (token_answer(HOST, password=""), "without a password"),
+        (token_answer(HOST, raw="!!"), "not base64"),
+        (token_answer(HOST, raw="QVdT"), "without a colon"),
+        (token_answer(HOST, raw="/////w=="), "not base64"),
         (token_answer(HOST, password="a\nb"), "control character"),
     ],
 )
@@ -121,12 +211,6 @@ def test_bad_answers(ecsauth: Run, aws: AwsStub, answer: object, words: str) -> 
     assert (result.code, result.out) == (3, "")
     assert len(result.err.splitlines()) == 1
     assert words in result.err
-
-
-def test_token_that_is_no_base64(ecsauth: Run, aws: AwsStub) -> None:
-    bad = {"authorizationToken": "!!", "expiresAt": time.time() + 9999, "proxyEndpoint": HOST}
-    aws.answers[PRIVATE] = lambda _, __: (200, {"authorizationData": [bad]})
-    assert "not base64" in convert(ecsauth, "ecr:us-west-2").err
 
 
 def test_without_credentials_it_fails_fast_and_others_are_still_given(

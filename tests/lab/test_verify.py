@@ -19,7 +19,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.conftest import Result, b64, need
-from tests.lab.conftest import HTPASSWD, Registry, free_port, running_registry
+from tests.lab.conftest import HTPASSWD, Registry, running_registry
+from tests.lab.server import free_port
 
 Run = Callable[..., Result]
 REFRESH_TOKEN = "refresh-token-of-the-lab"
