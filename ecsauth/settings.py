@@ -56,9 +56,9 @@ NAMES = frozenset(
         "SOURCES",
         "STATE_DIR",
         "TARGETS",
-        "TIMEOUT",
         "VERBOSE",
         "VERIFY",
+        "VERIFY_TIMEOUT",
     )
 )
 """Every variable that a command reads."""
@@ -128,8 +128,9 @@ def unknown_names(names: Iterable[str], where: str) -> list[str]:
     warnings = []
     for name in sorted(names):
         if name.startswith(PREFIX) and name not in NAMES:
-            near = get_close_matches(name, NAMES, 1)
-            meant = f"; {near[0]} is meant?" if near else ""
+            known = [item[len(PREFIX) :] for item in NAMES]
+            near = get_close_matches(name[len(PREFIX) :].upper(), known, 1)
+            meant = f"; {PREFIX}{near[0]} is meant?" if near else ""
             warnings.append(f"{where}: {name} is no setting of ecsauth and is ignored{meant}")
     return warnings
 
@@ -137,6 +138,8 @@ def unknown_names(names: Iterable[str], where: str) -> list[str]:
 def _parse(path: Path, text: str) -> SettingsFile:
     from dotenv.parser import parse_stream
 
+    if text.startswith("\ufeff"):
+        raise UsageError(f"{path}:1: a byte order mark", "save it as UTF-8 without BOM")
     values: dict[str, str] = {}
     lines: dict[str, int] = {}
     warnings: list[str] = []

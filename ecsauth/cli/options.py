@@ -56,13 +56,13 @@ lock_timeout = option(
 )
 quiet = option("--quiet", "-q", is_flag=True, help="Print no notes, only warnings and errors.")
 as_json = option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-timeout = option(
-    "--timeout",
+verify_timeout = option(
+    "--verify-timeout",
     type=click.FloatRange(0.1, 3600),
     metavar="SECONDS",
     default=10.0,
     show_default=True,
-    help="How long each registry may take.",
+    help="How long each registry may take to verify a login.",
 )
 insecure_registry = option(
     "--insecure-registry",

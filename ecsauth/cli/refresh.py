@@ -69,7 +69,7 @@ from ecsauth.update import Request
     "--dry-run", "-n", is_flag=True, help="Write nothing; print what would change, secrets hidden."
 )
 @options.verify_first
-@options.timeout
+@options.verify_timeout
 @options.insecure_registry
 @options.ca_file
 @options.helper_timeout
@@ -162,7 +162,7 @@ def _verifier(given: dict[str, Any]) -> Verifier | None:
         return None
     from ecsauth.cli.verification import make_verifier
 
-    return make_verifier(given["timeout"], given["insecure_registry"], given["ca_file"])
+    return make_verifier(given["verify_timeout"], given["insecure_registry"], given["ca_file"])
 
 
 def _code(result: TargetResult) -> int:

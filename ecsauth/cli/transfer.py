@@ -105,7 +105,7 @@ def convert(
     "--dry-run", "-n", is_flag=True, help="Write nothing; print what would change, secrets hidden."
 )
 @options.verify_first
-@options.timeout
+@options.verify_timeout
 @options.insecure_registry
 @options.ca_file
 @options.helper_timeout
@@ -121,7 +121,7 @@ def migrate(
     replace: bool,
     dry_run: bool,
     verify_first: str | None,
-    timeout: float,
+    verify_timeout: float,
     insecure_registry: tuple[str, ...],
     ca_file: Path | None,
     helper_timeout: float,
@@ -144,7 +144,7 @@ def migrate(
     if verify_first:
         from ecsauth.cli.verification import make_verifier
 
-        verifier = make_verifier(timeout, insecure_registry, ca_file)
+        verifier = make_verifier(verify_timeout, insecure_registry, ca_file)
         request = Request(auth_format, replace, dry_run, verifier, verify_first == "warn")
     from ecsauth.cli.memory import remembered
 

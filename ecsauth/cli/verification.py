@@ -34,7 +34,7 @@ from ecsauth.verify import verify_all
     metavar="TARGET",
     help=f"Without SOURCE: where the logins are.  [default: {DEFAULT_TARGET}]",
 )
-@options.timeout
+@options.verify_timeout
 @options.insecure_registry
 @options.ca_file
 @options.select
@@ -44,7 +44,7 @@ from ecsauth.verify import verify_all
 def verify(
     sources: tuple[str, ...],
     target: str | None,
-    timeout: float,
+    verify_timeout: float,
     insecure_registry: tuple[str, ...],
     ca_file: Path | None,
     select: str,
@@ -63,7 +63,7 @@ def verify(
     else:
         fetched = _from_target(target or DEFAULT_TARGET)
     say_all("note", fetched.notes)
-    verifier = make_verifier(timeout, insecure_registry, ca_file)
+    verifier = make_verifier(verify_timeout, insecure_registry, ca_file)
     verdicts = verifier(fetched.credentials)
     if as_json:
         print_json({"verdicts": [asdict(verdict) for verdict in verdicts]})

@@ -94,7 +94,13 @@ def aws_stub() -> Iterator[AwsStub]:
             fields = parse_qs(body.decode("utf-8", "replace"))
             return f"sts.{fields.get('Action', [''])[0]}"
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Say nothing of clients that went away."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     stub.url = f"http://127.0.0.1:{server.server_port}"

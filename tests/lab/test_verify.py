@@ -297,7 +297,7 @@ def test_server_that_sends_a_byte_a_second_is_given_up(
         threading.Thread(target=drip, daemon=True).start()
         begun = time.monotonic()
         result = ecsauth(
-            "verify", login_file({host: {"auth": b64("u:p")}}), "--json", "--timeout=1.5"
+            "verify", login_file({host: {"auth": b64("u:p")}}), "--json", "--verify-timeout=1.5"
         )
         assert time.monotonic() - begun < 5
         server.shutdown(socket.SHUT_RDWR)

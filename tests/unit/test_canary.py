@@ -95,6 +95,28 @@ def test_migrate_is_silent_about_secrets(
         assert path.name.removeprefix(".").startswith("ecs.config")
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize("before", TARGETS)
+def test_refresh_is_silent_about_secrets(
+    ecsauth: Run, login: Path, tmp_path: Path, before: str, log_format: str
+) -> None:
+    target = tmp_path / "ecs.config"
+    state, metrics = tmp_path / "state", tmp_path / "ecsauth.prom"
+    if before == "directory":
+        target.mkdir()
+    elif TARGETS[before] is not None:
+        target.write_text(str(TARGETS[before]))
+    for options in ([], ["--force"], ["-n"], ["--replace", "--prune-expired"], ["--json"]):
+        result = ecsauth(
+            *("refresh", login, "--to", target, "-v", "--log-format", log_format, *options),
+            *("--state-dir", state, "--prometheus", metrics),
+        )
+        assert result.code in (0, 3, 4)
+        assert_silent(result.out + result.err)
+    for path in (*state.iterdir(), metrics):
+        assert_silent(path.read_text())
+
+
 @pytest.mark.parametrize("before", TARGETS)
 def test_check_and_explain_are_silent_about_secrets(
     ecsauth: Run, tmp_path: Path, before: str
@@ -131,4 +153,6 @@ def test_the_canary_is_seen_where_it_belongs(ecsauth: Run, tmp_path: Path) -> No
 
 
 def test_every_command_is_covered_here() -> None:
-    assert set(COMMANDS) == {"convert", "migrate", "check", "explain", "verify", "status"}
+    here = {"convert", "migrate", "refresh", "check", "explain", "verify", "status"}
+    in_the_lab = {"run"}
+    assert set(COMMANDS) == here | in_the_lab

@@ -11,7 +11,11 @@ from ecsauth.engine_auth import EngineAuth, decode, resolve
 from tests.conftest import Result
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-ELSEWHERE = {"try": "lab/test_first_screen.py", "status.svg": "unit/test_status.py"}
+ELSEWHERE = {
+    "try": "lab/test_first_screen.py",
+    "status.svg": "unit/test_status.py",
+    "ecsauth.env": "lab/test_settings.py",
+}
 LOGIN_FILES = {
     # sample → format, image → user name
     "docker-config.json": (

@@ -1,0 +1,116 @@
+"""The pace of run, the step of a clock, the child that goes away."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ecsauth import scheduler
+from ecsauth.scheduler import Child, Loop, Pace
+
+
+@pytest.mark.parametrize(
+    ("failures", "chance", "seconds"),
+    [
+        (0, 0.0, 900),
+        (0, 1.0, 960),
+        (1, 0.0, 30),
+        (2, 0.0, 60),
+        (2, 1.0, 72),
+        (5, 0.0, 480),
+        (6, 0.0, 900),
+        (99, 1.0, 900),
+    ],
+)
+def test_pauses_grow_with_failures_up_to_every(
+    failures: int, chance: float, seconds: float
+) -> None:
+    assert Pace(900, 60).pause(failures, chance) == seconds
+
+
+def test_job_runs_at_once_and_then_at_its_pace() -> None:
+    times: list[float] = []
+    said: list[str] = []
+
+    def job() -> bool:
+        times.append(time.monotonic())
+        if len(times) == 4:
+            loop.stop()
+        return len(times) != 2
+
+    loop = Loop(job, Pace(0.1, 0), say=said.append)
+    loop.run()
+    assert len(times) == 4
+    assert all(later - earlier >= 0.09 for earlier, later in zip(times, times[1:]))
+    assert said == ["the refresh failed; again in 0 s"]
+    assert loop.failures == 0
+
+
+def test_waking_runs_the_job_before_its_time() -> None:
+    runs = 0
+
+    def job() -> bool:
+        nonlocal runs
+        runs += 1
+        (loop.wake if runs < 3 else loop.stop)()
+        return True
+
+    loop = Loop(job, Pace(3600, 0), say=print)
+    loop.run()
+    assert runs == 3
+
+
+@pytest.mark.parametrize("step", [-86400.0, 86400.0, 61.0])
+def test_clock_that_is_set_runs_the_job_now(monkeypatch: pytest.MonkeyPatch, step: float) -> None:
+    runs = 0
+    said: list[str] = []
+    shift = 0.0
+    monkeypatch.setattr(
+        scheduler, "_clock_difference", lambda: time.time() + shift - time.monotonic()
+    )
+
+    def job() -> bool:
+        nonlocal runs
+        runs += 1
+        if runs == 2:
+            loop.stop()
+        return True
+
+    def tick() -> None:
+        nonlocal shift
+        shift = step
+
+    loop = Loop(job, Pace(3600, 0), say=said.append, on_tick=tick, tick=0.02)
+    loop.run()
+    assert runs == 2
+    assert said == ["the clock was set: refreshing now"]
+
+
+def child(program: str, limit: float = 30, grace: float = 5, is_stopping: bool = False) -> Child:
+    command = [sys.executable, "-c", program]
+    return Child(command, {}, limit, grace, lambda: is_stopping, lambda: None)
+
+
+def test_child_s_exit_code_and_environment() -> None:
+    assert child("import sys; sys.exit(3)").run() == 3
+    program = "import os, sys; sys.exit('HOME' in os.environ)"
+    assert child(program).run() == 0
+
+
+def test_child_that_takes_too_long_is_ended() -> None:
+    assert child("import time; time.sleep(60)", limit=0.5).run() == -15
+
+
+def test_child_that_ignores_the_end_is_killed() -> None:
+    program = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
+    assert child(program, limit=0.5, grace=1).run() == -9
+
+
+def test_child_finishes_within_the_grace(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    program = f"import time; time.sleep(1.5); open({str(done)!r}, 'w')"
+    assert child(program, grace=20, is_stopping=True).run() == 0
+    assert done.exists()
