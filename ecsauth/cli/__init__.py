@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+from click.core import ParameterSource
 
 from ecsauth.cli.console import say, say_error, set_log_format, settle_streams
 from ecsauth.cli.environment import keep_arguments, own_environment, place_of
@@ -88,8 +89,13 @@ def _usage_words(error: click.ClickException) -> str:
     words = error.format_message().rstrip(".")
     if "{" in words or len(words) > 500:
         return "an argument is some text, not a name"
-    variable = getattr(getattr(error, "param", None), "envvar", None)
-    place = place_of(getattr(error, "ctx", None), variable)
+    parameter, context = getattr(error, "param", None), getattr(error, "ctx", None)
+    if parameter is None or context is None or not parameter.envvar:
+        return words
+    place = place_of(context, parameter.envvar)
+    source = context.get_parameter_source(parameter.name)
+    if not place and source is ParameterSource.ENVIRONMENT and parameter.envvar not in words:
+        place = str(parameter.envvar)
     return f"{place}: {words}" if place else words
 
 
