@@ -68,10 +68,10 @@ def parse_document(data: bytes, name: str) -> Any:
 
 
 def select(document: Any, expression: str) -> Any:
-    """Return what the JMESPath `expression` finds in a login file's JSON value; None if nothing.
+    """Return what the JMESPath `expression` finds in a JSON value; None if nothing.
 
     Raises:
-        UsageError: the expression is no JMESPath.
+        UsageError: the expression is no JMESPath, or does not fit the value, which is not shown.
 
     """
     if expression == "auths":
@@ -79,12 +79,32 @@ def select(document: Any, expression: str) -> Any:
     import jmespath
     from jmespath.exceptions import JMESPathError
 
+    check_expression(expression)
     try:
         return jmespath.search(expression, document)
+    except JMESPathError as error:  # its text repeats the value
+        raise UsageError(
+            f"{expression!r} does not fit what it is applied to ({type(error).__name__})",
+            "see https://jmespath.org",
+        ) from None
+
+
+def check_expression(expression: str) -> None:
+    """Refuse what is no JMESPath.
+
+    Raises:
+        UsageError: says why.
+
+    """
+    import jmespath
+    from jmespath.exceptions import JMESPathError
+
+    try:
+        jmespath.compile(expression)
     except JMESPathError as error:
         reason = str(error).splitlines()[0]
         raise UsageError(
-            f"--select {expression!r} is not JMESPath: {reason}", "see https://jmespath.org"
+            f"{expression!r} is not JMESPath: {reason}", "see https://jmespath.org"
         ) from None
 
 

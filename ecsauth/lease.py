@@ -155,16 +155,22 @@ def is_due_soon(lease: Lease, now: float) -> bool:
     return now >= lease.refresh_at - TOGETHER_SECONDS
 
 
-def owned_matches(leases: Sequence[Lease | None]) -> tuple[frozenset[str], ...]:
-    """Return for each source the keys for which it counts: of two with the same, the later."""
+def owned_matches(
+    leases: Sequence[Lease | None], now: float | None = None
+) -> tuple[frozenset[str], ...]:
+    """Return for each source the keys for which it counts: of two with the same, the later.
+
+    With `now` (Unix seconds), what has expired counts for nobody.
+    """
     owner = {
         match: index
         for index, lease in enumerate(leases)
         if lease is not None
-        for match in lease.logins
+        for match, held in lease.logins.items()
+        if now is None or held.expires_at is None or now < held.expires_at
     }
     return tuple(
-        frozenset(match for match in (lease.logins if lease else ()) if owner[match] == index)
+        frozenset(match for match in (lease.logins if lease else ()) if owner.get(match) == index)
         for index, lease in enumerate(leases)
     )
 

@@ -150,7 +150,8 @@ def refresh(
         if result.error is None:
             if not request.update.dry_run:
                 memory.keep(view.target.name, leases)
-            times += [item.refresh_at for item in leases.by_source.values() if item.refresh_at]
+            known = [leases.by_source.get(view.key(source)) for source in sources]
+            times += [item.refresh_at for item in known if item and item.refresh_at]
     return Refreshed(tuple(asked.values()), tuple(results), min(times, default=None))
 
 
@@ -172,7 +173,7 @@ def _due(
     readable = [view for view in views if view.error is None]
     for view in readable:
         known = view.known(sources)
-        for index, (source, owned) in enumerate(zip(sources, owned_matches(known))):
+        for index, (source, owned) in enumerate(zip(sources, owned_matches(known, now))):
             why = (
                 why_due(known[index], view.digests, owned, now) if source.fingerprint else "looked"
             )
@@ -202,7 +203,7 @@ def _apply(
     if view.error is not None:
         return TargetResult(view.target, error=view.error), view.leases
     leases = _new_leases(view, sources, asked, request, now)
-    fetched = _fetched(asked, leases)
+    fetched = _fetched(asked, leases, now)
     expired = _expired(view, sources, asked, request, now)
     dropped = expired | _unnamed(view, leases, asked, request)
     if not fetched.credentials and not dropped and not view.is_untidy:
@@ -220,6 +221,7 @@ def _apply(
     hold = contextlib.nullcontext() if how.dry_run else view.target.held()
     try:
         with hold:
+            dropped = _still_there(view, dropped)
             outcome = apply_fetched(fetched, view.target, how, now=now, dropped=dropped)
     except EcsauthError as error:
         return TargetResult(view.target, Outcome(problems=fetched.problems), error), view.leases
@@ -250,9 +252,9 @@ def _new_leases(
     return leases
 
 
-def _fetched(asked: Mapping[int, Asked], leases: Sequence[Lease | None]) -> Fetched:
+def _fetched(asked: Mapping[int, Asked], leases: Sequence[Lease | None], now: float) -> Fetched:
     """Put the answers together, without what a later source has that was not asked."""
-    owned = owned_matches(leases)
+    owned = owned_matches(leases, now)
     answers = [
         replace(
             item.answer,
@@ -302,17 +304,37 @@ def _expired(
     known = view.known(sources)
     owned = owned_matches(known)
     failed = [index for index, item in asked.items() if item.answer.problems]
-    return expired & frozenset(match for index in failed for match in owned[index])
+    theirs = {match for index in failed for match in owned[index]}
+    if any(known[index] is None for index in failed):  # nobody knows what it gave before
+        theirs |= expired - {match for matches in owned for match in matches}
+    return expired & theirs
 
 
 def _is_expired(view: _View, item: Credential, now: float) -> bool:
-    lease = view.leases.of(item.match)
-    held = lease.logins[item.match] if lease else None
-    if held is not None and held.digest == view.digests[item.match] and held.expires_at is not None:
-        return held.expires_at <= now
+    for lease in view.leases.by_source.values():
+        held = lease.logins.get(item.match)
+        if held and held.digest == view.digests[item.match] and held.expires_at is not None:
+            return held.expires_at <= now
     return with_known_expiry(item).is_expired(now)
 
 
+def _still_there(view: _View, dropped: frozenset[str]) -> frozenset[str]:
+    """Return those that nobody has replaced since they were looked at."""
+    digests = _look(view.target, view.leases).digests
+    return frozenset(match for match in dropped if digests.get(match) == view.digests[match])
+
+
 def _by_key(view: _View, sources: Sequence[Source], leases: Sequence[Lease | None]) -> Leases:
+    """Return the leases to keep: of these sources, and of others whose logins are still there."""
     found = {view.key(source): lease for source, lease in zip(sources, leases) if lease is not None}
-    return Leases(view.leases.salt, found)
+    named = {match for lease in found.values() for match in lease.logins}
+    others = {
+        key: lease
+        for key, lease in view.leases.by_source.items()
+        if key not in found
+        and any(
+            match not in named and view.digests.get(match) == held.digest
+            for match, held in lease.logins.items()
+        )
+    }
+    return Leases(view.leases.salt, {**others, **found})

@@ -151,6 +151,8 @@ def _parse(path: Path, text: str) -> SettingsFile:
             continue
         if binding.value is None:
             raise UsageError(f"{path}:{line}: {binding.key} has no value", f"write {binding.key}=")
+        if "\0" in binding.value:
+            raise UsageError(f"{path}:{line}: a NUL in the value of {binding.key}", "remove it")
         spelled = binding.original.string
         if not _PLAIN_LINE.fullmatch(spelled) or _COMMENT_BEHIND.search(spelled):
             warnings.append(

@@ -94,7 +94,19 @@ def source_error(error: Exception, call: Call, principal: Callable[[], str]) -> 
             f"{call.subject}: no answer from AWS{where} ({type(error).__name__})",
             "is the region right? look at the route, the proxy and the VPC endpoints",
         )
-    return SourceError(f"{call.subject}: {call.action} failed ({type(error).__name__})")
+    if isinstance(error, FileNotFoundError):
+        return SourceError(
+            f"{call.subject}: no AWS credentials: a file or program that gives them is missing",
+            "look at AWS_WEB_IDENTITY_TOKEN_FILE, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE and"
+            " credential_process",
+        )
+    if isinstance(error, raised.BotoCoreError):
+        return SourceError(f"{call.subject}: {call.action} failed ({type(error).__name__})")
+    return SourceError(
+        f"{call.subject}: {call.action} failed: a setting or an answer is not as AWS's"
+        f" ({type(error).__name__})",
+        "look for a proxy, a wrong AWS_ENDPOINT_URL or a fault in ~/.aws/config",
+    )
 
 
 def renamed(error: SourceError, subject: str, other: str) -> SourceError:

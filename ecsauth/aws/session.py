@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable
@@ -14,6 +15,8 @@ from ecsauth.errors import SourceError
 _CONNECT_SECONDS = 4
 _READ_SECONDS = 10
 _ATTEMPTS = 3
+TOTAL_SECONDS = 60.0
+"""For one call with its repetitions, whatever happens on the way."""
 
 _DECIDING = ("AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_REGION", "AWS_ROLE_ARN")
 _DECIDING_BY_ACCOUNT = ("AWS_PROFILE_", "AWS_ROLE_ARN_")
@@ -67,7 +70,10 @@ class Aws:
 
         """
         session = self._session(identity, subject)
-        region = session.region_name or self._metadata.region(session._session)
+        call = Call(subject, "the region")
+        region = _guarded(
+            call, str, lambda: session.region_name or self._metadata.region(session._session)
+        )
         if not region:
             raise SourceError(
                 f"{subject}: no AWS region is set",
@@ -91,13 +97,13 @@ class Aws:
             SourceError: the profile is unknown, or the role cannot be assumed.
 
         """
-        from botocore.exceptions import BotoCoreError
-
         session = self._session(identity, subject)
-        try:
-            return session.client(service, region, config=_config(fips, dual_stack))
-        except (BotoCoreError, ValueError) as error:
-            raise source_error(error, Call(subject, service, region), str) from error
+        config = _config(fips, dual_stack)
+        return _guarded(
+            Call(subject, service, region),
+            str,
+            lambda: session.client(service, region, config=config),
+        )
 
     def call(
         self, call: Call, identity: Identity, operation: Callable[..., Any], **parameters: Any
@@ -108,27 +114,8 @@ class Aws:
             SourceError: it failed; says why and what to do.
 
         """
-        return self._call(call, lambda: self._principal(identity), operation, parameters)
-
-    def _call(
-        self,
-        call: Call,
-        principal: Callable[[], str],
-        operation: Callable[..., Any],
-        parameters: Mapping[str, Any],
-    ) -> Mapping[str, Any]:
-        from botocore.exceptions import BotoCoreError, ClientError
-        from botocore.parsers import ResponseParserError
-
-        try:
-            answer = operation(**parameters)
-        except (BotoCoreError, ClientError) as error:
-            raise source_error(error, call, principal) from error
-        except (ResponseParserError, ValueError, TypeError, RuntimeError) as error:
-            raise SourceError(
-                f"{call.subject}: the answer to {call.action} is not AWS's",
-                "look for a proxy or a wrong AWS_ENDPOINT_URL",
-            ) from error
+        who = lambda: self._principal(identity)  # noqa: E731
+        answer = _guarded(call, who, lambda: operation(**parameters))
         return answer if isinstance(answer, Mapping) else {}
 
     def _session(self, identity: Identity, subject: str) -> Any:
@@ -145,23 +132,15 @@ class Aws:
 
     def _new_session(self, identity: Identity, subject: str) -> Any:
         import boto3
-        import botocore.session
-        from botocore.exceptions import BotoCoreError
 
-        try:
-            core = botocore.session.Session(profile=identity.profile or None)
-            resolver = core.get_component("credential_provider")
-            resolver.providers = [
-                OnlyOnEc2(item, self._metadata, core) if item.METHOD == "iam-role" else item
-                for item in resolver.providers
-            ]
-            session = boto3.Session(botocore_session=core)
-            region = session.region_name
-        except BotoCoreError as error:
-            raise source_error(error, Call(subject, "session"), str) from error
+        call = Call(subject, "session")
+        session = _guarded(call, str, lambda: self._base_session(identity))
         if not identity.role_arn:
             return session
-        region = region or self._metadata.region(core) or "us-east-1"
+        region = _guarded(
+            call, str, lambda: session.region_name or self._metadata.region(session._session)
+        )
+        region = region or "us-east-1"
         found = self._assume(session, identity, region, subject)
         return boto3.Session(
             aws_access_key_id=found["AccessKeyId"],
@@ -169,6 +148,20 @@ class Aws:
             aws_session_token=found["SessionToken"],
             region_name=region,
         )
+
+    def _base_session(self, identity: Identity) -> Any:
+        import boto3
+        import botocore.session
+
+        core = botocore.session.Session(profile=identity.profile or None)
+        resolver = core.get_component("credential_provider")
+        resolver.providers = [
+            OnlyOnEc2(item, self._metadata, core) if item.METHOD == "iam-role" else item
+            for item in resolver.providers
+        ]
+        session = boto3.Session(botocore_session=core)
+        _ = session.region_name  # an unknown profile is noticed here
+        return session
 
     def _assume(self, session: Any, identity: Identity, region: str, subject: str) -> Any:
         role = {"RoleArn": identity.role_arn, "RoleSessionName": "ecsauth"}
@@ -178,18 +171,58 @@ class Aws:
         self._sessions.setdefault(base, session)
         client = self.client("sts", region, base, subject)
         call = Call(subject, "sts:AssumeRole", region)
-        return self.call(call, base, client.assume_role, **role)["Credentials"]
+        found = self.call(call, base, client.assume_role, **role).get("Credentials")
+        names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+        if not isinstance(found, Mapping) or not all(found.get(name) for name in names):
+            raise SourceError(f"{subject}: AWS answered {call.action} without credentials")
+        return found
 
     def _principal(self, identity: Identity) -> str:
         """Return our own ARN; empty if even that is not to be had. Needs no permission."""
         session = self._sessions[identity]
         call = Call("", "sts:GetCallerIdentity")
         with contextlib.suppress(SourceError):
-            client = session.client(
-                "sts", session.region_name or "us-east-1", config=_config(attempts=1)
+            answer = _guarded(
+                call,
+                str,
+                lambda: session.client(
+                    "sts", session.region_name or "us-east-1", config=_config(attempts=1)
+                ).get_caller_identity(),
             )
-            return str(self._call(call, str, client.get_caller_identity, {}).get("Arn", ""))
+            return str(answer.get("Arn", ""))
         return ""
+
+
+def _guarded(call: Call, principal: Callable[[], str], work: Callable[[], Any]) -> Any:
+    """Do something with boto3, within a limit, and map whatever it raises.
+
+    Its time limits are for each packet, and there is none for a ``credential_process``; so the
+    work is done in a thread that is left behind if it takes too long.
+
+    Raises:
+        SourceError: it failed or took too long; says why and what to do.
+
+    """
+    done: list[Any] = []
+    failed: list[Exception] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except Exception as error:  # malformed answers and settings make it raise anything
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(TOTAL_SECONDS)
+    if failed:
+        raise source_error(failed[0], call, principal) from failed[0]
+    if not done:
+        raise SourceError(
+            f"{call.subject}: no answer to {call.action} within {TOTAL_SECONDS:g} s",
+            "look at the route, the proxy, and credential_process in ~/.aws/config",
+        )
+    return done[0]
 
 
 def _config(fips: bool = False, dual_stack: bool = False, attempts: int = _ATTEMPTS) -> Any:

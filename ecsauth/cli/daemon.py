@@ -13,8 +13,6 @@ import click
 from ecsauth.cli import options
 from ecsauth.cli.console import is_json_log, say
 from ecsauth.cli.environment import (
-    env_file_of,
-    environment_before,
     raw_arguments,
     restore_environment,
 )
@@ -22,6 +20,9 @@ from ecsauth.cli.refresh import prepare, refresh
 from ecsauth.errors import EcsauthError, UsageError
 from ecsauth.notify import Notifier
 from ecsauth.scheduler import Child, Loop, Pace
+
+_PROGRAM = "import sys; sys.path[:] = filter(None, sys.path); from ecsauth.cli import main; main()"
+"""Like ``python -m ecsauth``, but never from the folder that we happen to be in."""
 
 _LIMIT_SECONDS = 600.0
 _GRACE_SECONDS = 8.0
@@ -34,7 +35,7 @@ _GRACE_SECONDS = 8.0
 )
 @options.option(
     "--every",
-    type=click.FloatRange(1, 43200),
+    type=options.Seconds(1, 43200),
     metavar="SECONDS",
     default=900.0,
     show_default=True,
@@ -42,7 +43,7 @@ _GRACE_SECONDS = 8.0
 )
 @options.option(
     "--jitter",
-    type=click.FloatRange(0, 43200),
+    type=options.Seconds(0, 43200),
     metavar="SECONDS",
     default=60.0,
     show_default=True,
@@ -61,7 +62,7 @@ def run(context: click.Context, every: float, jitter: float, arguments: tuple[st
     --prometheus FILE every refresh writes its metrics.
     """
     _check(context, arguments)
-    environment = _child_environment(context)
+    environment = _child_environment()
     service = _Service(context, Pace(every, jitter), list(arguments), environment)
     return service.run()
 
@@ -116,9 +117,8 @@ class _Service:
         if self._is_reloading:
             self._is_reloading = False
             self._reload()
-        isolated = [] if os.environ.get("PYTHONPATH") else ["-I"]  # not from the folder we are in
         child = Child(
-            [sys.executable, *isolated, "-m", "ecsauth", "refresh", *self._arguments],
+            [sys.executable, "-c", _PROGRAM, "refresh", "--env-file=", *self._arguments],
             self._environment,
             _LIMIT_SECONDS,
             _GRACE_SECONDS,
@@ -137,14 +137,19 @@ class _Service:
             with run.make_context("run", raw_arguments(self._context)) as context:
                 _check(context, context.params["arguments"])
                 self._loop.pace = Pace(context.params["every"], context.params["jitter"])
-                self._environment = _child_environment(context)
-        except (EcsauthError, click.ClickException) as error:
+                self._environment = _child_environment()
+        except Exception as error:  # whatever is in the settings, the service goes on
             os.environ.clear()
             os.environ.update(before)
-            words = error.format_message() if isinstance(error, click.ClickException) else error
-            say("error", f"the settings were not read again: {words}")
+            say("error", f"the settings were not read again: {_words(error)}")
         else:
             say("note", "the settings were read again")
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    return str(error) if isinstance(error, EcsauthError) else type(error).__name__
 
 
 def _check(context: click.Context, arguments: tuple[str, ...]) -> None:
@@ -161,10 +166,10 @@ def _check(context: click.Context, arguments: tuple[str, ...]) -> None:
         prepare(**given)
 
 
-def _child_environment(context: click.Context) -> dict[str, str]:
-    """Return the environment for each refresh, which reads the settings file by itself."""
-    environment = environment_before(context)
-    environment["ECSAUTH_ENV_FILE"] = env_file_of(context)
+def _child_environment() -> dict[str, str]:
+    """Return the environment for each refresh: the settings as they are now are in it."""
+    environment = dict(os.environ)
     environment["ECSAUTH_LOG_FORMAT"] = "json" if is_json_log() else "text"
+    environment.pop("ECSAUTH_ENV_FILE", None)
     environment.pop("NOTIFY_SOCKET", None)
     return environment

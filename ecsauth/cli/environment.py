@@ -14,7 +14,6 @@ from ecsauth.cli.console import say_all
 from ecsauth.settings import DEFAULT_ENV_FILE, load_settings, unknown_names
 
 _BEFORE = "ecsauth.environment"
-_FILE = "ecsauth.env_file"
 _ARGUMENTS = "ecsauth.arguments"
 _PLACES = "ecsauth.places"
 
@@ -39,7 +38,6 @@ def apply_settings(context: click.Context, parameter: click.Parameter, value: st
     if _BEFORE in meta:
         return  # a command that asks another what it thinks of its arguments
     meta[_BEFORE] = dict(os.environ)
-    meta[_FILE] = str(Path(value).absolute()) if value else ""
     say_all("warning", unknown_names(os.environ, "the environment"))
     if not value:
         return
@@ -64,11 +62,6 @@ def restore_environment(context: click.Context) -> None:
     before = environment_before(context)
     os.environ.clear()
     os.environ.update(before)
-
-
-def env_file_of(context: click.Context) -> str:
-    """Return the path of the settings file; empty if there shall be none."""
-    return str(context.find_root().meta.get(_FILE, ""))
 
 
 def keep_arguments(context: click.Context, arguments: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Callable, TypeVar
 
@@ -15,6 +16,19 @@ from ecsauth.settings import DEFAULT_ENV_FILE
 from ecsauth.state import DEFAULT_STATE_DIR
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds in a range; nan and inf, which float takes, are none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return number
 
 
 def option(*names: str, envvar: str = "", **settings: Any) -> Callable[[_F], _F]:
@@ -40,7 +54,7 @@ select = option(
 )
 helper_timeout = option(
     "--helper-timeout",
-    type=click.FloatRange(0.1, 3600),
+    type=Seconds(0.1, 3600),
     metavar="SECONDS",
     default=30.0,
     show_default=True,
@@ -48,7 +62,7 @@ helper_timeout = option(
 )
 lock_timeout = option(
     "--lock-timeout",
-    type=click.FloatRange(0, 3600),
+    type=Seconds(0, 3600),
     metavar="SECONDS",
     default=30.0,
     show_default=True,
@@ -58,7 +72,7 @@ quiet = option("--quiet", "-q", is_flag=True, help="Print no notes, only warning
 as_json = option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 verify_timeout = option(
     "--verify-timeout",
-    type=click.FloatRange(0.1, 3600),
+    type=Seconds(0.1, 3600),
     metavar="SECONDS",
     default=10.0,
     show_default=True,

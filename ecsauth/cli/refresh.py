@@ -59,7 +59,7 @@ from ecsauth.update import Request
 )
 @options.option(
     "--recheck",
-    type=click.FloatRange(1),
+    type=options.Seconds(1, 2_592_000),
     metavar="SECONDS",
     default=3600.0,
     show_default=True,

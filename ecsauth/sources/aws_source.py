@@ -9,6 +9,7 @@ from typing import Union
 from urllib.parse import unquote
 
 from ecsauth.aws import Aws, Identity
+from ecsauth.docker_config import check_expression
 from ecsauth.errors import RegistryNameError, UsageError
 from ecsauth.registry import parse_auth_key, parse_ecr_host
 from ecsauth.sources.ecr import EcrPublicSource, EcrSource, EcrTokens
@@ -118,6 +119,8 @@ def _check_parameters(scheme: str, found: Mapping[str, str]) -> None:
     region = found.get("region", "")
     if region and not _REGION.fullmatch(region):
         raise UsageError(f"?region= of {scheme}: is no AWS region", "such as us-west-2")
+    if query := found.get("query", ""):
+        check_expression(query)
     if registry := found.get("registry", ""):
         try:
             parse_auth_key(registry)

@@ -21,6 +21,9 @@ from ecsauth.registry import EcrRegistry, parse_auth_key, parse_ecr_host
 
 PUBLIC_REGION = "us-east-1"
 PUBLIC_HOST = "public.ecr.aws"
+_LIFE_SECONDS = 12 * 3600
+"""No token lives longer, whatever a clock says."""
+
 _POLICY = "AmazonEC2ContainerRegistryReadOnly"
 _PUBLIC_POLICY = "AmazonElasticContainerRegistryPublicReadOnly"
 
@@ -126,6 +129,7 @@ class EcrTokens:
         username, password = _decode_token(str(data.get("authorizationToken", "")), call.subject)
         moment = data.get("expiresAt")
         expires_at = int(moment.timestamp()) if moment is not None else 0
+        expires_at = min(expires_at, int(requested_at) + _LIFE_SECONDS)
         if expires_at <= self._clock():
             raise SourceError(
                 f"{call.subject}: AWS gave a token that has expired",

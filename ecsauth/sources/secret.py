@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from ecsauth.aws import Aws, Call, Identity
 from ecsauth.credential import Credential, Fetched, check_login, with_known_expiry
 from ecsauth.docker_config import select
-from ecsauth.errors import SourceError
+from ecsauth.errors import SourceError, UsageError
 from ecsauth.jsontext import JSONTextError, dumps_ascii, loads
 from ecsauth.registry import parse_auth_key
 from ecsauth.sources.docker_config import DockerConfigSource
@@ -125,7 +125,10 @@ def read_secret(text: str, wanted: Wanted, name: str, requested_at: int) -> Fetc
     """
     document = _document(text, wanted, name)
     if wanted.query:
-        document = select(document, wanted.query)
+        try:
+            document = select(document, wanted.query)
+        except UsageError as error:
+            raise SourceError(f"{name}: {error.message}", "look at ?query=") from None
         if document is None:
             raise SourceError(f"{name}: the query finds nothing in it", "look at ?query=")
     if isinstance(document, str) and wanted.username:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ecsauth.engine_auth import EngineAuth, decode
-from tests.conftest import Result
+from tests.conftest import Result, b64
 from tests.lab.aws_stub import HOST, PRIVATE, AwsStub, error_answer, token_answer
 
 Run = Callable[..., Result]
@@ -48,6 +48,110 @@ def test_several_hosts_of_a_region_cost_one_call(ecsauth: Run, aws: AwsStub) -> 
     other = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
     convert(ecsauth, f"ecr:{HOST}", f"ecr:{other}")
     assert [call.split()[2] for call in aws.calls] == ["us-west-2", "eu-west-1"]
+
+
+SOUND = {"authorizationToken": b64("AWS:x"), "proxyEndpoint": f"https://{HOST}"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        "x",
+        None,
+        {"authorizationData": "x"},
+        {"authorizationData": ["x"]},
+        {"authorizationData": [{**SOUND, "expiresAt": "soon"}]},
+        {"authorizationData": [{**SOUND, "expiresAt": 10**400}]},
+        {"authorizationData": [{**SOUND, "expiresAt": [1]}]},
+        {"authorizationData": [{**SOUND, "authorizationToken": 5}]},
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400])
+def test_answer_of_the_wrong_types_is_an_error_of_its_source(
+    ecsauth: Run, aws: AwsStub, login_file: Callable[..., Path], body: object, status: int
+) -> None:
+    aws.answers[PRIVATE] = lambda _, __: (status, body)
+    result = convert(ecsauth, "ecr:us-west-2", str(login_file({"q.io": {"auth": b64("u:p")}})))
+    assert result.code == 3
+    assert list(json.loads(result.out)) == ["q.io"]
+    assert len(result.errors) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<AssumeRoleResponse><AssumeRoleResult/></AssumeRoleResponse>",
+        ASSUMED.replace(b"<SecretAccessKey>s</SecretAccessKey>", b""),
+        b"<html/>",
+        b"<x",
+    ],
+)
+def test_malformed_answer_of_sts_is_an_error_of_its_source(
+    ecsauth: Run, aws: AwsStub, body: bytes
+) -> None:
+    aws.answers["sts.AssumeRole"] = lambda _, __: (200, body)
+    result = convert(ecsauth, "ecr:us-west-2?role_arn=arn:aws:iam::123456789012:role/puller")
+    assert result.code == 3
+    assert len(result.errors) == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "config", "words"),
+    [
+        (
+            {"AWS_WEB_IDENTITY_TOKEN_FILE": "/absent", "AWS_ROLE_ARN": "arn:aws:iam::1:role/x"},
+            "",
+            "a file or program that gives them is missing",
+        ),
+        ({}, "credential_process=/absent/program", "a file or program that gives them is missing"),
+        ({}, "credential_process=/bin/echo []", "failed"),
+        ({}, "credential_process=/bin/echo hunter2", "failed"),
+        ({"AWS_METADATA_SERVICE_TIMEOUT": "x"}, "", "failed"),
+        ({"AWS_ENDPOINT_URL": "nonsense"}, "", "failed"),
+        ({}, "[broken", "~/.aws/config is malformed"),
+    ],
+)
+def test_odd_settings_of_the_sdk_are_errors_of_the_source(
+    ecsauth: Run,
+    aws: AwsStub,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    variables: dict[str, str],
+    config: str,
+    words: str,
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "aws-config").write_text(f"[default]\n{config}\n")
+    result = convert(ecsauth, f"ecr:{HOST}")
+    assert result.code == 3
+    assert words in result.err
+    assert "hunter2" not in result.err
+    assert len(result.errors) == 1
+
+
+def test_server_that_drips_is_given_up(
+    ecsauth: Run, aws: AwsStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ecsauth.aws.session.TOTAL_SECONDS", 1.5)
+
+    def slow(_: str, __: dict[str, object]) -> tuple[int, object]:
+        time.sleep(5)
+        return 500, {}
+
+    aws.answers[PRIVATE] = slow
+    begun = time.monotonic()
+    result = convert(ecsauth, f"ecr:{HOST}")
+    assert time.monotonic() - begun < 4
+    assert "no answer to ecr:GetAuthorizationToken within 1.5 s" in result.err
+
+
+def test_token_is_not_believed_to_live_longer_than_twelve_hours(ecsauth: Run, aws: AwsStub) -> None:
+    aws.answers[PRIVATE] = token_answer(HOST, life=1e9)
+    assert "its ECR token expires in 12.0 h" in convert(ecsauth, f"ecr:{HOST}").err
 
 
 def test_throttling_once_is_outwaited(ecsauth: Run, aws: AwsStub) -> None:

@@ -186,9 +186,19 @@ def test_sighup_reads_the_settings_again(
     daemon.process.send_signal(signal.SIGHUP)
     daemon.wait(lambda: daemon.said("the settings were not read again"))
     count = daemon.log.read_text().count("up to date")
-    settings.write_text(f'ECSAUTH_SOURCES="{one} {two}"\nECSAUTH_EVERY=600\n')
     daemon.wait(lambda: daemon.said("up to date", count + 2))  # still each second
     assert daemon.end() == 0
+
+
+def test_no_settings_file_means_none_for_each_refresh_too(
+    start_daemon: Starter, login_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.env"
+    bad.write_text("ECSAUTH_FORMAT=nonsense\n")
+    one = login_file({"one.io": {"auth": b64("u:p")}})
+    daemon = start_daemon("--env-file=", str(one), ECSAUTH_ENV_FILE=str(bad))
+    daemon.wait(lambda: daemon.said("written"))
+    assert set(daemon.logins()) == {"one.io"}
 
 
 def test_systemd_is_told(start_daemon: Starter, aws: AwsStub, tmp_path: Path) -> None:

@@ -110,6 +110,23 @@ def test_wrong_shapes(
     assert "SeCrEt" not in result.err
 
 
+@pytest.mark.parametrize("query", ["max(@)", "keys(password)", "join(',',@)", "foo(@)"])
+def test_query_that_does_not_fit_shows_no_secret(ecsauth: Run, moto: Moto, query: str) -> None:
+    secret(moto, "login", json.dumps({"username": "bot", "password": "HUNTER2"}))
+    result = convert(ecsauth, f"secretsmanager:login?registry=q.io&query={query}")
+    assert result.code == 3
+    assert "does not fit what it is applied to" in result.err
+    assert "HUNTER2" not in result.err
+
+
+def test_query_that_is_no_jmespath_is_refused_before_anything_is_asked(
+    ecsauth: Run, moto: Moto
+) -> None:
+    result = convert(ecsauth, "secretsmanager:absent?registry=q.io&query=[[")
+    assert result.code == 2
+    assert "is not JMESPath" in result.err
+
+
 def test_binary_missing_and_deleted(ecsauth: Run, moto: Moto) -> None:
     client = moto.client("secretsmanager")
     client.create_secret(Name="binary", SecretBinary=b"\x00\x01")

@@ -141,6 +141,10 @@ def test_convert_is_silent_on_stderr(ecsauth: Run, login: Path) -> None:
     for options in ([], ["--format=docker"], ["--output=data"], ["--select=auths"]):
         assert_silent(ecsauth("convert", login, *options).err)
     assert_silent(ecsauth("convert", "--raw", login).err)
+    for expression in ("keys(auths.*)", "max(@)", "join(',', auths)", "length(x)"):
+        result = ecsauth("convert", login, "--select", expression)
+        assert result.code in (2, 3)
+        assert_silent(result.out + result.err)
 
 
 def test_the_canary_is_seen_where_it_belongs(ecsauth: Run, tmp_path: Path) -> None:

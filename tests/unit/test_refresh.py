@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from ecsauth.credential import Credential
+from ecsauth.credential import Credential, Fetched
 from ecsauth.errors import ClockError, SourceError, TargetError
 from ecsauth.fetch import Source
 from ecsauth.refresh import Refreshed, RefreshRequest, refresh
@@ -201,6 +203,26 @@ def test_prune_takes_out_what_no_source_answers_for(bench: Bench) -> None:
     assert set(bench.target.logins()) == {"b.io"}
 
 
+def ecr_password(expires_at: float) -> str:
+    return base64.b64encode(json.dumps({"expiration": int(expires_at)}).encode()).decode()
+
+
+def test_expired_login_goes_even_if_the_memory_was_lost(bench: Bench) -> None:
+    host = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
+    other = "123456789012.dkr.ecr.us-west-1.amazonaws.com"
+    old = Credential(parse_auth_key(host), "AWS", ecr_password(bench.clock.now + 60))
+    theirs = Credential(parse_auth_key(other), "AWS", ecr_password(bench.clock.now + 60))
+    bench.run(FixedSource((old, theirs)))
+    bench.memory.known.clear()
+    failing = TokenSource(bench.clock, hosts=(host,), failing=DENIED)
+    bench.clock.now += 59
+    bench.run(failing)
+    assert set(bench.target.logins()) == {host, other}
+    bench.clock.now += 1
+    bench.run(failing)
+    assert bench.target.logins() == {}
+
+
 def test_lost_memory_is_made_anew(bench: Bench) -> None:
     source = TokenSource(bench.clock)
     bench.run(source)
@@ -234,6 +256,53 @@ def test_of_two_sources_the_later_counts_even_when_only_the_earlier_is_due(bench
     assert bench.target.logins() == {"a.io": f"token-of-{int(bench.clock.now)}", "b.io": kept}
     bench.run(early)  # without the later one, the earlier answers for both
     assert not bench.target.logins()["b.io"].endswith("-late")
+
+
+def test_earlier_source_steps_in_when_the_login_of_a_failing_later_one_expires(
+    bench: Bench,
+) -> None:
+    early = TokenSource(bench.clock, "ecr:a")
+    late = TokenSource(bench.clock, "ecr:b", fingerprint="g", suffix=lambda: "-late")
+    bench.run(early, late)
+    assert bench.target.logins()["a.io"].endswith("-late")
+    late.failing = DENIED
+    for _ in range(4 * 24 * 4):
+        bench.clock.now += 15 * 60
+        bench.run(early, late)
+        secret = bench.target.logins()["a.io"]
+        assert bench.clock.now < int(secret.split("-")[2]) + 12 * HOUR
+    assert not secret.endswith("-late")
+
+
+def test_login_that_another_writer_brings_meanwhile_is_not_taken_out(bench: Bench) -> None:
+    source = TokenSource(bench.clock)
+    bench.run(source)
+    bench.clock.now += 12 * HOUR
+    by_hand = MemoryTarget()
+    refresh(
+        [FixedSource((login("a.io", "by hand"),))],
+        [by_hand],
+        RefreshRequest(),
+        DictMemory(),
+        now=bench.clock.now,
+    )
+
+    class Raced(TokenSource):
+        def fetch(self) -> Fetched:
+            bench.target.text = by_hand.text
+            raise DENIED
+
+    bench.run(Raced(bench.clock))
+    assert bench.target.logins() == {"a.io": "by hand"}
+
+
+def test_run_with_fewer_sources_forgets_nothing_of_the_others(bench: Bench) -> None:
+    one = TokenSource(bench.clock)
+    two = TokenSource(bench.clock, "ecr:b", ("b.io",), fingerprint="g")
+    bench.run(one, two)
+    bench.run(one)
+    bench.run(one, two)
+    assert (one.calls, two.calls) == (1, 1)
 
 
 def test_replace_drops_what_no_source_gives(bench: Bench) -> None:

@@ -64,7 +64,14 @@ def test_nothing_is_interpolated(settings: Callable[..., Path]) -> None:
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("nonsense\n", 1), ("A=1\n\nto be\n", 3), ("B\n", 1), (";c=1\n", 1), ("\ufeffA=1\n", 1)],
+    [
+        ("nonsense\n", 1),
+        ("A=1\n\nto be\n", 3),
+        ("B\n", 1),
+        (";c=1\n", 1),
+        ("A=\0\n", 1),
+        ("\ufeffA=1\n", 1),
+    ],
 )
 def test_line_that_is_no_setting_is_refused(
     settings: Callable[..., Path], text: str, line: int
