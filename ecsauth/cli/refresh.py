@@ -117,12 +117,12 @@ def refresh(sources: tuple[str, ...], targets: tuple[str, ...], **given: Any) ->
             for result, code in zip(done.results, codes):
                 memory.remember(result, code, int(now))
     _say(done, **given)
+    if given["as_json"]:
+        print_json(_as_json(done, codes))
     if given["prometheus"] is not None:
         from ecsauth.cli.state import write_metrics  # with the Docker SDK
 
         write_metrics(files, given["prometheus"], given["state_dir"], given["introspection_url"])
-    if given["as_json"]:
-        print_json(_as_json(done, codes))
     return max(codes)
 
 

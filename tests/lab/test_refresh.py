@@ -178,6 +178,25 @@ def test_nothing_due_loads_no_aws_sdk(refresh: Refresh, aws: AwsStub) -> None:
     assert loaded("--force") == ["0", "boto3"]
 
 
+def test_source_that_was_changed_is_asked_again(
+    refresh: Refresh, aws: AwsStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.answers["secretsmanager.GetSecretValue"] = lambda _, __: (
+        200,
+        {"SecretString": '{"username":"u","password":"p"}', "VersionId": "v1"},
+    )
+    sources = [f"ecr:{HOST}", "secretsmanager:login?registry=q.io"]
+    assert refresh(*sources).code == 0
+    assert refresh(*sources).code == 0
+    assert len(aws.calls) == 2
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "OTHER")  # another caller
+    assert refresh(*sources).code == 0
+    assert len(aws.calls) == 4
+    assert refresh(sources[0], "secretsmanager:login?registry=r.io").code == 0
+    assert len(aws.calls) == 5
+    assert set(refresh.logins()) == {HOST, "q.io", "r.io"}
+
+
 def test_metrics_of_every_target(refresh: Refresh, aws: AwsStub, tmp_path: Path) -> None:
     metrics = tmp_path / "ecsauth.prom"
     other = tmp_path / "ecs.config.json"

@@ -17,6 +17,7 @@ import pytest
 from ecsauth import __version__, cli
 from ecsauth.cli import transfer
 from ecsauth.cli.context import account_of
+from ecsauth.cli.memory import run_lock
 from ecsauth.ecs_config import read_engine_auth
 from ecsauth.engine_auth import decode
 from ecsauth.sources import Account, find_login_file
@@ -727,3 +728,39 @@ def test_main_exits_with_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 3
+
+
+def test_refresh_ends_with_the_worst_of_its_targets(
+    ecsauth: Callable[..., Result], login_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    login = login_file({"q.io": {"auth": b64("u:p")}})
+    good, bad = tmp_path / "ecs.config", tmp_path / "absent" / "ecs.config"
+    for targets in ([good, bad], [bad, good]):
+        result = ecsauth("refresh", login, *(f"--to={target}" for target in targets))
+        assert result.code == 4
+        assert f"{bad}: the directory" in result.err
+        assert "q.io" in good.read_text()
+        good.unlink()
+
+
+def test_refresh_verifies_first(
+    ecsauth: Callable[..., Result], login_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    login = login_file({"127.0.0.1:1": {"auth": b64("u:p")}})
+    target = tmp_path / "ecs.config"
+    result = ecsauth("refresh", login, "--to", target, "--verify", "--verify-timeout=1")
+    assert "127.0.0.1:1 is" in result.err
+    assert "not verified" in result.err
+
+
+def test_refresh_waits_for_another_only_so_long(
+    ecsauth: Callable[..., Result], login_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    login = login_file({"q.io": {"auth": b64("u:p")}})
+    target, state = tmp_path / "ecs.config", tmp_path / "state"
+    with run_lock(state, 1):
+        result = ecsauth("refresh", login, "--to", target, "--lock-timeout=0.1")
+    assert result.code == 4
+    assert "has held its lock for 0.1 s" in result.err
+    assert not target.exists()
+    assert ecsauth("refresh", login, "--to", target).code == 0
