@@ -10,6 +10,8 @@
     ├── TargetError                  4   the target was not written and is as it was
     │   ├── EncodeError              4   the credentials do not fit the format or its limits
     │   └── LockTimeoutError         4   another ecsauth held the target for too long
+    ├── RestartRefusedError          5   a restart would lose something; it is pending
+    ├── AgentError                   6   the agent did not come back
     └── CheckError                   7   check found an error
 
 A message is one line: the subject, what failed. The hint, if any, is what to do next. Neither
@@ -71,6 +73,18 @@ class EncodeError(TargetError):
 
 class LockTimeoutError(TargetError):
     """Another process held the target's lock for longer than we were told to wait."""
+
+
+class RestartRefusedError(EcsauthError):
+    """A restart of the agent would lose something; what was written stands, and waits for one."""
+
+    exit_code = 5
+
+
+class AgentError(EcsauthError):
+    """The agent did not come back, or not as it was."""
+
+    exit_code = 6
 
 
 class CheckError(EcsauthError):

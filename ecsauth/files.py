@@ -184,6 +184,23 @@ def write_atomic(
         _fsync_directory(path.parent)
 
 
+def remove(path: Path) -> None:
+    """Remove a file for good: a power loss does not bring it back.
+
+    Raises:
+        TargetError: it is still there.
+
+    """
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise target_error(path, error, "was not removed") from error
+    with contextlib.suppress(OSError):
+        _fsync_directory(path.parent)
+
+
 @contextlib.contextmanager
 def locked(
     path: Path,

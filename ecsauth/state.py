@@ -18,11 +18,14 @@ version is an empty one.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from ecsauth.errors import EcsauthError
 from ecsauth.files import locked, read_regular, write_atomic
@@ -30,6 +33,7 @@ from ecsauth.jsontext import JSONTextError, loads
 from ecsauth.lease import Held, Lease, Leases
 
 DEFAULT_STATE_DIR = "/var/lib/ecsauth"
+NO_FILE = "none"
 _VERSION = 1
 _LOCK_SECONDS = 5.0
 
@@ -45,6 +49,11 @@ class TargetState:
         last_write: when it was last written.
         sources: key as the agent compares it → the source that gave it.
         leases: what the sources of refresh gave.
+        agent_pending: whether it was written and the agent was not seen to run with it since.
+        agent_read: digest of the settings that the agent was last seen to run with.
+        written: digest of the text that was written last.
+        before: digest of the text that the agent ran with before, kept beside the target;
+            `NO_FILE` if there was none, empty if nobody knows.
 
     """
 
@@ -54,6 +63,23 @@ class TargetState:
     last_write: int | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     leases: Leases = field(default_factory=Leases)
+    agent_pending: bool = False
+    agent_read: str = ""
+    written: str = ""
+    before: str = ""
+
+
+@dataclass(frozen=True)
+class AgentState:
+    """What is known of restarts of the agent: when the last was, failures since one went well."""
+
+    last_restart: int | None = None
+    failures: int = 0
+
+
+def text_digest(salt: str, text: bytes) -> str:
+    """Return a digest of a text that may hold secrets, keyed by the state's salt."""
+    return hmac.new(salt.encode(), text, hashlib.sha256).hexdigest()
 
 
 def read_state(directory: Path, target: str) -> TargetState:
@@ -73,17 +99,37 @@ def read_state(directory: Path, target: str) -> TargetState:
             if isinstance(value, str)
         },
         leases=_leases(entry),
+        agent_pending=entry.get("agent_pending") is True,
+        agent_read=_text(entry, "agent_read"),
+        written=_text(entry, "written"),
+        before=_text(entry, "before"),
     )
 
 
 def write_state(directory: Path, target: str, state: TargetState) -> bool:
     """Remember it; False if the directory cannot be written, which is no failure."""
+    return _write(directory, lambda known: known["targets"].update({target: _as_json(state)}))
+
+
+def read_agent_state(directory: Path) -> AgentState:
+    """Return what is known of restarts; never raises."""
+    entry = _read_all(directory)["agent"]
+    return AgentState(_time(entry, "last_restart"), _time(entry, "failures") or 0)
+
+
+def write_agent_state(directory: Path, state: AgentState) -> bool:
+    """Remember it; False if the directory cannot be written, which is no failure."""
+    return _write(directory, lambda known: known.update(agent=asdict(state)))
+
+
+def _write(directory: Path, change: Callable[[dict[str, Any]], None]) -> bool:
     path = directory / "state.json"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(path, _LOCK_SECONDS):
-            targets = {**_read(directory), target: _as_json(state)}
-            text = json.dumps({"version": _VERSION, "targets": targets}, indent=1)
+            known = _read_all(directory)
+            change(known)
+            text = json.dumps({"version": _VERSION, **known}, indent=1)
             write_atomic(path, f"{text}\n".encode())
     except (OSError, EcsauthError):
         return False
@@ -123,14 +169,24 @@ def _lease(entry: Any) -> Lease | None:
 
 
 def _read(directory: Path) -> dict[str, Any]:
-    try:
+    """Return what is known of all targets."""
+    targets: dict[str, Any] = _read_all(directory)["targets"]
+    return targets
+
+
+def _read_all(directory: Path) -> dict[str, Any]:
+    document: Any = {}
+    with contextlib.suppress(OSError, UnicodeDecodeError, JSONTextError, EcsauthError):
         document = loads(read_regular(directory / "state.json").decode("utf-8"))
-    except (OSError, UnicodeDecodeError, JSONTextError, EcsauthError):
-        return {}
     if not isinstance(document, dict) or document.get("version") != _VERSION:
-        return {}
-    targets = document.get("targets")
-    return targets if isinstance(targets, dict) else {}
+        document = {}
+    parts = {name: document.get(name) for name in ("targets", "agent")}
+    return {name: part if isinstance(part, dict) else {} for name, part in parts.items()}
+
+
+def _text(entry: Mapping[str, Any], name: str) -> str:
+    value = entry.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _time(entry: Mapping[str, Any], name: str) -> int | None:

@@ -59,7 +59,11 @@ class TargetStatus:
 
 @dataclass(frozen=True)
 class AgentStatus:
-    """The agent. `pending` is True if it runs with other settings than the target has."""
+    """The agent. `pending` is True if it runs with other settings than the target has.
+
+    `last_restart` (Unix seconds) and `failures` are of restarts by ecsauth: the last one, and
+    those since one went well.
+    """
 
     answers: bool
     version: str
@@ -70,6 +74,8 @@ class AgentStatus:
     pending: bool | None
     restart: str
     reason: str
+    last_restart: int | None = None
+    failures: int = 0
 
 
 def registry_statuses(
@@ -183,6 +189,16 @@ def metrics(targets: Sequence[TargetStatus], agent: AgentStatus) -> str:
             "ecsauth_restart_pending",
             "1 if the agent runs with other logins.",
             each(lambda _: None if agent.pending is None else int(agent.pending)),
+        ),
+        *_metric(
+            "ecsauth_last_restart_timestamp_seconds",
+            "When the agent was last restarted.",
+            [("", agent.last_restart)],
+        ),
+        *_metric(
+            "ecsauth_restart_failures",
+            "Restarts that failed since one went well.",
+            [("", agent.failures)],
         ),
         *_metric("ecsauth_agent_up", "1 if the agent answers.", [("", int(agent.answers))]),
         *_metric(

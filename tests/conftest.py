@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from ecsauth import cli
+from ecsauth.cli.group import COMMANDS
+from ecsauth.cli.group import cli as group
 
 DATA = Path(__file__).parent / "data"
 
@@ -21,6 +24,27 @@ DATA = Path(__file__).parent / "data"
 def b64(text: str) -> str:
     """Return what docker login writes into ``auth``."""
     return base64.b64encode(text.encode()).decode()
+
+
+def command_context(name: str) -> click.Context:
+    """Return the context of a command by its full name, such as ``agent status``."""
+    context = click.Context(group, info_name="ecsauth", **group.context_settings)
+    for part in name.split():
+        assert isinstance(context.command, click.Group)
+        command = context.command.get_command(context, part)
+        assert command, name
+        context = click.Context(command, parent=context, info_name=part, terminal_width=100)
+    return context
+
+
+def all_commands() -> list[str]:
+    """Return the full names of the commands that do something."""
+    names = []
+    for name in COMMANDS:
+        command = command_context(name).command
+        children = list(command.commands) if isinstance(command, click.Group) else []
+        names += [f"{name} {child}" for child in children] or [name]
+    return names
 
 
 def missing(reason: str) -> None:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from ecsauth.agent.datadir import NOT_RUNNING, UNKNOWN, RestartVerdict, judge
+from ecsauth.datadir import NOT_RUNNING, UNKNOWN, RestartVerdict, judge
 from ecsauth.engine_auth import AUTH_DATA_KEY, AUTH_TYPE_KEY, EngineAuth
 
 NAME = "ecs-agent"
 _TIMEOUT_SECONDS = 5
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
+_ECS_INIT_VARIABLES = frozenset({"ECS_AGENT_LABELS", "ECS_VOLUME_PLUGIN_CAPABILITIES"})
+"""ecs-init gives these to every agent that it starts (aws/amazon-ecs-agent
+``ecs-init/docker/docker.go``, ``getContainerConfig``)."""
+
+
+class NoDockerError(Exception):
+    """There is no Docker on this host: its socket does not exist."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +31,19 @@ class AgentContainer:
     Attributes:
         verdict: what a restart would do.
         started_at: Unix seconds; None if it does not run.
+        incarnation: tells one start from the next; empty if it does not run.
         settings: the two settings that it was started with; None if it does not run.
+        is_ecs_init_s: whether ecs-init started it.
+        has_docker: False if there is no Docker at all on this host.
 
     """
 
     verdict: RestartVerdict
     started_at: float | None = None
+    incarnation: str = ""
     settings: EngineAuth | None = field(default=None, repr=False)
+    is_ecs_init_s: bool = False
+    has_docker: bool = True
 
 
 def inspect_agent(environment: Mapping[str, str]) -> AgentContainer:
@@ -40,13 +53,17 @@ def inspect_agent(environment: Mapping[str, str]) -> AgentContainer:
         environment: for DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH.
 
     """
-    import docker
+    try:
+        probe(environment)
+    except NoDockerError:
+        verdict = RestartVerdict(UNKNOWN, "there is no Docker here")
+        return AgentContainer(verdict, has_docker=False)
+    except OSError as error:
+        return AgentContainer(RestartVerdict(UNKNOWN, _why_unknown(error)))
     from docker.errors import DockerException, NotFound
 
     try:
-        _probe(environment.get("DOCKER_HOST") or _DEFAULT_HOST)
-        client = docker.from_env(timeout=_TIMEOUT_SECONDS, environment=dict(environment))
-        with contextlib.closing(client):
+        with connected(environment) as client:
             attributes = client.containers.get(NAME).attrs
     except NotFound:
         return AgentContainer(RestartVerdict(NOT_RUNNING, f"there is no container {NAME}"))
@@ -64,24 +81,57 @@ def read_attributes(attributes: Mapping[str, Any]) -> AgentContainer:
     if not state.get("Running"):
         status = state.get("Status", "stopped")
         return AgentContainer(RestartVerdict(NOT_RUNNING, f"the container {NAME} is {status}"))
+    if state.get("Restarting"):
+        why = f"the container {NAME} keeps ending, and Docker starts it again"
+        return AgentContainer(RestartVerdict(NOT_RUNNING, why))
     lines = (attributes.get("Config") or {}).get("Env") or []
     variables = dict(str(line).partition("=")[::2] for line in lines)
     settings = EngineAuth(variables.get(AUTH_TYPE_KEY, ""), variables.get(AUTH_DATA_KEY, ""))
-    verdict = judge(variables, attributes.get("Mounts") or [])
-    return AgentContainer(verdict, _seconds(str(state.get("StartedAt", ""))), settings)
+    started = str(state.get("StartedAt", ""))
+    return AgentContainer(
+        verdict=judge(variables, attributes.get("Mounts") or []),
+        started_at=_seconds(started),
+        incarnation=f"{str(attributes.get('Id', ''))[:12]} {started}",
+        settings=settings,
+        is_ecs_init_s=bool(_ECS_INIT_VARIABLES & set(variables)),
+    )
 
 
-def _probe(host: str) -> None:
+@contextlib.contextmanager
+def connected(environment: Mapping[str, str], timeout: int = _TIMEOUT_SECONDS) -> Iterator[Any]:
+    """Give a client of the Docker SDK for the ``with`` block.
+
+    Args:
+        environment: as for `inspect_agent`.
+        timeout: seconds for one answer.
+
+    """
+    import docker
+
+    client = docker.from_env(timeout=timeout, environment=dict(environment))
+    with contextlib.closing(client):
+        yield client
+
+
+def probe(environment: Mapping[str, str]) -> None:
     """Connect once to Docker's socket: the SDK hides the reason, and leaves its own socket open.
 
     Raises:
+        NoDockerError: none is named and the usual one is not there.
         OSError: nobody answers there, or we may not ask.
 
     """
-    if host.startswith("unix://"):
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(_TIMEOUT_SECONDS)
-            probe.connect(host[len("unix://") :])
+    host = environment.get("DOCKER_HOST") or _DEFAULT_HOST
+    if not host.startswith("unix://"):
+        return
+    try:
+        with socket.socket(socket.AF_UNIX) as attempt:
+            attempt.settimeout(_TIMEOUT_SECONDS)
+            attempt.connect(host[len("unix://") :])
+    except FileNotFoundError:
+        if environment.get("DOCKER_HOST"):
+            raise
+        raise NoDockerError from None
 
 
 def _why_unknown(error: Exception) -> str:
@@ -96,4 +146,5 @@ def _seconds(text: str) -> float | None:
         moment = datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
     except ValueError:
         return None
-    return moment.timestamp()
+    fraction = text[20:].rstrip("Z")
+    return moment.timestamp() + (float(f"0.{fraction}") if fraction.isdigit() else 0.0)

@@ -6,6 +6,7 @@ agent has registered; Tasks may be null; stopped tasks stay listed.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from ecsauth.jsontext import JSONTextError, loads
 
 DEFAULT_URL = "http://localhost:51678"
 _TIMEOUT_SECONDS = 2.0
+_TOTAL_SECONDS = 5.0
+"""For one answer, however slowly it drips."""
+
 _MAX_BODY = 4 * 1024 * 1024
 _STOPPED = "STOPPED"
 
@@ -77,6 +81,26 @@ def count_tasks(document: Mapping[str, Any]) -> int:
 
 
 def _get(url: str) -> Mapping[str, Any]:
+    """Ask within `_TOTAL_SECONDS`, in a thread that is left behind if it takes longer."""
+    done: list[Mapping[str, Any] | EcsauthError] = []
+
+    def run() -> None:
+        try:
+            done.append(_ask(url))
+        except EcsauthError as error:
+            done.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(_TOTAL_SECONDS)
+    if not done:
+        raise EcsauthError(f"the agent takes more than {_TOTAL_SECONDS:g} s to answer at {url}")
+    if isinstance(done[0], EcsauthError):
+        raise done[0]
+    return done[0]
+
+
+def _ask(url: str) -> Mapping[str, Any]:
     import urllib3
     from urllib3.exceptions import HTTPError, LocationValueError
 

@@ -16,6 +16,7 @@ from ecsauth.settings import DEFAULT_ENV_FILE, load_settings, unknown_names
 _BEFORE = "ecsauth.environment"
 _ARGUMENTS = "ecsauth.arguments"
 _PLACES = "ecsauth.places"
+_FILE = "ecsauth.settings"
 
 
 @contextlib.contextmanager
@@ -38,6 +39,7 @@ def apply_settings(context: click.Context, parameter: click.Parameter, value: st
     if _BEFORE in meta:
         return  # a command that asks another what it thinks of its arguments
     meta[_BEFORE] = dict(os.environ)
+    meta[_FILE] = value
     say_all("warning", unknown_names(os.environ, "the environment"))
     if not value:
         return
@@ -62,6 +64,12 @@ def restore_environment(context: click.Context) -> None:
     before = environment_before(context)
     os.environ.clear()
     os.environ.update(before)
+
+
+def settings_path(context: click.Context) -> str:
+    """Return the path of the settings file; the usual one if it was to be done without."""
+    value = context.find_root().meta.get(_FILE) or DEFAULT_ENV_FILE
+    return str(Path(value).absolute())
 
 
 def keep_arguments(context: click.Context, arguments: Sequence[str]) -> None:

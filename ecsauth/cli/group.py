@@ -20,6 +20,8 @@ COMMANDS = {
     "explain": "ecsauth.cli.inspection:explain_images",
     "verify": "ecsauth.cli.verification:verify",
     "status": "ecsauth.cli.state:status",
+    "agent": "ecsauth.cli.agent:agent",
+    "install": "ecsauth.cli.install:install",
 }
 """Name → module:function, in the order of the help."""
 
@@ -48,7 +50,9 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, also when there was nothing to do; 1 unexpected; 2 usage;"
     " 3 a source, or a registry in it, gave no credentials (the others were still written);"
-    " 4 the target was not written and is as it was; 7 check found an error.",
+    " 4 the target was not written and is as it was; 5 a restart of the agent was refused as unsafe"
+    " (the file is written, the restart is pending); 6 the agent did not come back (the file before"
+    " is restored and running, unless it says otherwise); 7 check found an error.",
 )
 @click.version_option(__version__, "-V", "--version", message="ecsauth %(version)s")
 @click.pass_context

@@ -24,10 +24,10 @@ _FROM_THIS_RUN = frozenset({"added", "updated", "unchanged"})
 
 @dataclass
 class Run:
-    """What a run came to: filled in by the command."""
+    """What a run came to: filled in by the command; as it stands, it was cut off."""
 
     outcome: Outcome | None = None
-    code: int = 0
+    code: int = 1
 
 
 class StateMemory:
@@ -46,8 +46,8 @@ class StateMemory:
         """Take the new leases; `remember` writes them."""
         self._kept[target] = leases
 
-    def remember(self, result: TargetResult, code: int, now: int) -> None:
-        """Write down how the run went for a target."""
+    def remember(self, result: TargetResult, code: int | None, now: int) -> None:
+        """Write down how the run went for a target; no `code`: it is not over yet."""
         name = _state_name(result.target.name)
         before = read_state(self._directory, name)
         state = _after_run(before, code, now, written=result.outcome.written)
@@ -120,11 +120,11 @@ def _remember(directory: Path, name: str, source: str, run: Run, now: int) -> No
     )
 
 
-def _after_run(before: TargetState, code: int, now: int, *, written: bool) -> TargetState:
+def _after_run(before: TargetState, code: int | None, now: int, *, written: bool) -> TargetState:
     return replace(
         before,
         last_run=now,
-        last_code=code,
+        last_code=before.last_code if code is None else code,
         last_success=now if code == 0 else before.last_success,
         last_write=now if written else before.last_write,
     )

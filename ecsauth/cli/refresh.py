@@ -24,28 +24,21 @@ from ecsauth.cli.console import (
 from ecsauth.cli.context import make_context
 from ecsauth.cli.memory import StateMemory, run_lock
 from ecsauth.cli.report import diff_lines, restart_advice, summary_lines
+from ecsauth.cli.restarting import AgentWork, is_restarting, say_restarted
+from ecsauth.cli.restarting import as_json as restarted_as_json
 from ecsauth.errors import EcsauthError, SourceError, UsageError
 from ecsauth.fetch import Verifier
 from ecsauth.refresh import Refreshed, RefreshRequest, TargetResult
 from ecsauth.refresh import refresh as refresh_targets
 from ecsauth.sources import AnySource, parse_source
-from ecsauth.targets import DEFAULT_TARGET, parse_target
+from ecsauth.targets import parse_target
 from ecsauth.targets.local_file import LocalFile
 from ecsauth.update import Request
 
 
 @click.command(short_help="Fetch what is due, and only that: the timer's command.")
 @click.argument("sources", metavar="[SOURCE]...", nargs=-1, envvar="ECSAUTH_SOURCES")
-@options.option(
-    "--to",
-    "targets",
-    metavar="TARGET",
-    envvar="ECSAUTH_TARGETS",
-    multiple=True,
-    default=[DEFAULT_TARGET],
-    show_default=DEFAULT_TARGET,
-    help="A path; one that ends in .json is the agent's JSON file. May be repeated.",
-)
+@options.targets
 @options.auth_format
 @options.select
 @options.option("--force", is_flag=True, help="Fetch everything, due or not.")
@@ -65,9 +58,7 @@ from ecsauth.update import Request
     show_default=True,
     help="How often a secret that tells no end of its life is looked at again.",
 )
-@options.option(
-    "--dry-run", "-n", is_flag=True, help="Write nothing; print what would change, secrets hidden."
-)
+@options.dry_run("Write nothing; print what would change, secrets hidden.")
 @options.verify_first
 @options.verify_timeout
 @options.insecure_registry
@@ -75,7 +66,7 @@ from ecsauth.update import Request
 @options.helper_timeout
 @options.lock_timeout
 @options.state_dir
-@options.introspection_url
+@options.restarting("auto")
 @options.option(
     "--prometheus",
     type=click.Path(path_type=Path),
@@ -109,16 +100,27 @@ def refresh(sources: tuple[str, ...], targets: tuple[str, ...], **given: Any) ->
         spread=random.random(),  # noqa: S311 - jitter, no secret
     )
     memory = StateMemory(given["state_dir"])
+    work = AgentWork(files, given)
     with run_lock(given["state_dir"], given["lock_timeout"]):
         now = time.time()
+        work.prepare()
         done = refresh_targets(parsed, files, request, memory, now=now)
         codes = [_code(result) for result in done.results]
+        _say(done, work.policy, **given)
+        restarted = None
         if not given["dry_run"]:
-            for result, code in zip(done.results, codes):
-                memory.remember(result, code, int(now))
-    _say(done, **given)
+            for result in done.results:
+                if result.outcome.written:  # known even if what follows is cut off
+                    memory.remember(result, None, int(now))
+            work.note_written()
+            restarted = work.finish()
+            agents = say_restarted(restarted, quiet=given["quiet"], to_stdout=not given["as_json"])
+            for index, result in enumerate(done.results):
+                if result.target in work.files:
+                    codes[index] = max(codes[index], agents)
+                memory.remember(result, codes[index], int(now))
     if given["as_json"]:
-        print_json(_as_json(done, codes))
+        print_json({**_as_json(done, codes), "agent": restarted_as_json(restarted)})
     if given["prometheus"] is not None:
         from ecsauth.cli.state import write_metrics  # with the Docker SDK
 
@@ -171,7 +173,9 @@ def _code(result: TargetResult) -> int:
     return SourceError.exit_code if result.outcome.problems else 0
 
 
-def _say(done: Refreshed, *, quiet: bool, verbose: bool, as_json: bool, **given: Any) -> None:
+def _say(
+    done: Refreshed, policy: str, *, quiet: bool, verbose: bool, as_json: bool, **given: Any
+) -> None:
     """Say what was done: notes and errors to stderr, the summary to stdout."""
     said: set[str] = set()
     if verbose:
@@ -192,7 +196,8 @@ def _say(done: Refreshed, *, quiet: bool, verbose: bool, as_json: bool, **given:
             if str(problem) not in said:
                 said.add(str(problem))
                 say_error(problem)
-        if outcome.written and not quiet:
+        advises = outcome.written and not quiet
+        if advises and isinstance(target, LocalFile) and not is_restarting(target, policy):
             say("next", restart_advice())
 
 

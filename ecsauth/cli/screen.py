@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from ecsauth.agent.datadir import NOT_RUNNING, SAFE, UNSAFE
 from ecsauth.cli.console import printable
+from ecsauth.datadir import NOT_RUNNING, SAFE, UNSAFE
 from ecsauth.status import AgentStatus, RegistryStatus, TargetStatus
 
 if TYPE_CHECKING:
@@ -27,8 +27,12 @@ def plain_lines(target: TargetStatus, agent: AgentStatus, now: float) -> list[st
         if item.expires_at is not None:
             parts += [_expiry(item, now), _refresh(item, now)]
         lines.append("  " + ", ".join(filter(None, parts)))
-    lines += [f"agent: {line}" for line in _agent_words(agent)]
-    return [*lines, *_run_words(target)]
+    return [*lines, *agent_lines(agent), *_run_words(target)]
+
+
+def agent_lines(agent: AgentStatus) -> list[str]:
+    """Return what there is to say of the agent."""
+    return [f"agent: {line}" for line in _agent_words(agent)]
 
 
 def print_screen(console: Console, target: TargetStatus, agent: AgentStatus, now: float) -> None:
@@ -114,6 +118,9 @@ def _agent_words(agent: AgentStatus) -> list[str]:
     if agent.started_at is not None:
         lines.append(f"started {_moment(agent.started_at)}")
     lines.append(f"a restart is {_restart_word(agent.restart)}: {agent.reason}")
+    if agent.last_restart is not None:
+        failed = f", {agent.failures} failed since one went well" if agent.failures else ""
+        lines.append(f"last restarted by ecsauth {_moment(agent.last_restart)}{failed}")
     return lines
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import stat
@@ -14,17 +13,19 @@ from pathlib import Path
 
 import click
 
-from ecsauth.agent.container import AgentContainer, inspect_agent
-from ecsauth.agent.introspection import count_running_tasks, read_metadata
+from ecsauth.agent.host import HostAgent
+from ecsauth.agent.service import run_program
 from ecsauth.cli import options
 from ecsauth.cli.console import print_json, print_lines
 from ecsauth.cli.screen import plain_lines, print_screen
+from ecsauth.datadir import NOT_RUNNING
 from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import EcsauthError, TargetError, UsageError
 from ecsauth.files import locate, locked, write_atomic
 from ecsauth.files import read_state as read_file
 from ecsauth.layout import AGENT_JSON
-from ecsauth.state import read_state
+from ecsauth.restart import AgentLook
+from ecsauth.state import read_agent_state, read_state
 from ecsauth.status import (
     METRICS_START,
     AgentStatus,
@@ -65,13 +66,14 @@ def status(
     if not isinstance(parsed, LocalFile):
         raise UsageError("status needs a file")
     try:
-        shown, settings = _target(parsed, state_dir)
+        shown, settings = read_status(parsed, state_dir)
     except EcsauthError:
         if prometheus is not None:  # nothing old and green may stay there
             unreadable = target_status(_name(parsed), None, {}, mode=None, written_at=None)
-            _write_metrics(prometheus, metrics([unreadable], _agent(introspection_url)))
+            _write_metrics(prometheus, metrics([unreadable], _agent(introspection_url, state_dir)))
         raise
-    agent = _agent(introspection_url, shown, settings, by_time=parsed.layout is AGENT_JSON)
+    by_time = parsed.layout is AGENT_JSON
+    agent = _agent(introspection_url, state_dir, shown, settings, by_time=by_time)
     now = time.time()
     if prometheus is not None:
         _write_metrics(prometheus, metrics([shown], agent))
@@ -99,7 +101,7 @@ def write_metrics(
     first: tuple[TargetStatus | None, EngineAuth | None] = (None, None)
     for target in targets:
         try:
-            shown, settings = _target(target, state_dir)
+            shown, settings = read_status(target, state_dir)
         except EcsauthError:
             shown, settings = (
                 target_status(_name(target), None, {}, mode=None, written_at=None),
@@ -108,7 +110,7 @@ def write_metrics(
         found.append(shown)
         first = first if first[0] else (shown, settings)
     by_time = targets[0].layout is AGENT_JSON
-    agent = _agent(introspection_url, *first, by_time=by_time)
+    agent = _agent(introspection_url, state_dir, *first, by_time=by_time)
     _write_metrics(path, metrics(found, agent))
 
 
@@ -140,7 +142,13 @@ def _write_metrics(path: Path, text: str) -> None:
         write_atomic(real, text.encode(), mode=0o644)
 
 
-def _target(target: LocalFile, state_dir: Path) -> tuple[TargetStatus, EngineAuth | None]:
+def read_status(target: LocalFile, state_dir: Path) -> tuple[TargetStatus, EngineAuth | None]:
+    """Return what there is to say of a target, and its settings; None if there is no file.
+
+    Raises:
+        TargetError: it cannot be read.
+
+    """
     known = read_state(state_dir, _name(target))
     try:
         file = read_file(target.path)
@@ -164,32 +172,44 @@ def _target(target: LocalFile, state_dir: Path) -> tuple[TargetStatus, EngineAut
 
 def _agent(
     url: str,
+    state_dir: Path,
     target: TargetStatus | None = None,
     settings: EngineAuth | None = None,
     *,
     by_time: bool = False,
 ) -> AgentStatus:
+    return look_at_agent(url, state_dir, target, settings, by_time=by_time)[0]
+
+
+def look_at_agent(
+    url: str,
+    state_dir: Path,
+    target: TargetStatus | None = None,
+    settings: EngineAuth | None = None,
+    *,
+    by_time: bool = False,
+    forced: str = "",
+) -> tuple[AgentStatus, HostAgent, AgentLook]:
     """Look at the agent; `by_time` if its environment does not show which settings it has."""
-    container = inspect_agent(os.environ)
-    metadata, tasks = None, None
-    with contextlib.suppress(EcsauthError):
-        metadata = read_metadata(url)
-        tasks = count_running_tasks(url)
-    pending = is_pending(settings, container.settings)
+    agent = HostAgent(os.environ, url, run_program, forced=forced)
+    look = agent.look()
+    known = read_agent_state(state_dir)
+    pending = is_pending(settings, look.settings)
     if by_time and target is not None:
-        pending = is_older(container.started_at, target.written_at)
-    return AgentStatus(
-        answers=metadata is not None,
-        version=metadata.version if metadata else "",
-        cluster=metadata.cluster if metadata else "",
-        arn=metadata.arn if metadata else None,
-        running_tasks=tasks,
-        started_at=_started(container),
+        pending = is_older(look.started_at, target.written_at)
+    if pending is None and target is not None and look.verdict.outcome != NOT_RUNNING:
+        pending = read_state(state_dir, target.target).agent_pending or None
+    status = AgentStatus(
+        answers=look.answers,
+        version=look.version,
+        cluster=look.cluster,
+        arn=look.arn,
+        running_tasks=look.running_tasks,
+        started_at=None if look.started_at is None else int(look.started_at),
         pending=pending,
-        restart=container.verdict.outcome,
-        reason=container.verdict.reason,
+        restart=look.verdict.outcome,
+        reason=look.verdict.reason,
+        last_restart=known.last_restart,
+        failures=known.failures,
     )
-
-
-def _started(container: AgentContainer) -> int | None:
-    return None if container.started_at is None else int(container.started_at)
+    return status, agent, look

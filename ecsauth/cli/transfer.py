@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,8 +21,10 @@ from ecsauth.cli.console import (
 )
 from ecsauth.cli.context import account_of, make_context
 from ecsauth.cli.report import diff_lines, restart_advice, summary_lines
+from ecsauth.cli.restarting import AgentWork, check_host, is_restarting, say_restarted
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.layout import AGENT_JSON, DATA, ENV_FILE
+from ecsauth.restart import NEVER
 from ecsauth.sources import DockerConfigSource, find_login_file, parse_source
 from ecsauth.targets import DEFAULT_TARGET, parse_target
 from ecsauth.targets.local_file import LocalFile
@@ -101,9 +105,7 @@ def convert(
 @options.option(
     "--replace", is_flag=True, help="Drop the registries that the login file does not name."
 )
-@options.option(
-    "--dry-run", "-n", is_flag=True, help="Write nothing; print what would change, secrets hidden."
-)
+@options.dry_run("Write nothing; print what would change, secrets hidden.")
 @options.verify_first
 @options.verify_timeout
 @options.insecure_registry
@@ -111,6 +113,7 @@ def convert(
 @options.helper_timeout
 @options.lock_timeout
 @options.state_dir
+@options.restarting("never")
 @options.quiet
 @options.common
 def migrate(
@@ -128,6 +131,7 @@ def migrate(
     lock_timeout: float,
     state_dir: Path,
     quiet: bool,
+    **restarting: Any,
 ) -> int:
     """Bring the logins of a docker login file into the agent's configuration, once.
 
@@ -137,6 +141,7 @@ def migrate(
     """
     if len(targets) != 1:
         raise UsageError(f"migrate writes one target, and {len(targets)} are given")
+    check_host(targets)
     name = login_file or _default_login_file(quiet)
     source = parse_source(name, make_context(helper_timeout, select))
     destination = parse_target(targets[0], lock_timeout, result_stream())
@@ -146,14 +151,23 @@ def migrate(
 
         verifier = make_verifier(verify_timeout, insecure_registry, ca_file)
         request = Request(auth_format, replace, dry_run, verifier, verify_first == "warn")
-    from ecsauth.cli.memory import remembered
+    from ecsauth.cli.memory import remembered, run_lock
 
-    with remembered(state_dir, destination, source.name, dry_run=dry_run) as run:
-        outcome = run.outcome = update([source], destination, request, now=time.time())
-        _summarize(outcome, destination, dry_run)
-        run.code = _report(outcome, quiet)
-    if isinstance(destination, LocalFile) and outcome.plan is not None:
-        _say_after(destination, outcome, dry_run, quiet)
+    files = [destination] if isinstance(destination, LocalFile) and not dry_run else []
+    work = AgentWork(files, {**restarting, "state_dir": state_dir, "quiet": quiet})
+    with contextlib.ExitStack() as held:
+        if work.policy != NEVER:
+            held.enter_context(run_lock(state_dir, lock_timeout))
+        work.prepare()
+        with remembered(state_dir, destination, source.name, dry_run=dry_run) as run:
+            outcome = run.outcome = update([source], destination, request, now=time.time())
+            _summarize(outcome, destination, dry_run)
+            code = _report(outcome, quiet)
+            if isinstance(destination, LocalFile) and outcome.plan is not None:
+                advises = not quiet and not is_restarting(destination, work.policy)
+                _say_after(destination, outcome, dry_run, advises)
+            work.note_written()
+            run.code = max(code, say_restarted(work.finish(), quiet=quiet))
     return run.code
 
 
@@ -173,11 +187,11 @@ def _summarize(outcome: Outcome, target: LocalFile | Stdout, dry_run: bool) -> N
     print_lines(lines, sys.stdout if dry_run or isinstance(target, LocalFile) else sys.stderr)
 
 
-def _say_after(target: LocalFile, outcome: Outcome, dry_run: bool, quiet: bool) -> None:
+def _say_after(target: LocalFile, outcome: Outcome, dry_run: bool, advises: bool) -> None:
     say_all("warning", target.warnings())
     if not dry_run and not outcome.written:
         say_all("note", target.narrow())
-    if outcome.written and not quiet:
+    if outcome.written and advises:
         say("next", restart_advice())
 
 

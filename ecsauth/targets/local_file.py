@@ -6,6 +6,7 @@ import contextlib
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Callable
 
 from ecsauth.engine_auth import UNSET, EngineAuth
 from ecsauth.errors import EcsauthError
@@ -17,6 +18,7 @@ from ecsauth.files import (
     previous_path,
     read_regular,
     read_state,
+    remove,
     target_error,
     write_atomic,
 )
@@ -30,6 +32,10 @@ class LocalFile:
         self.path = path
         self.name = str(path)
         self.layout = layout
+        self.keeps_previous = False
+        """Whether the copy beside it stays as it is, for the agent runs with that one."""
+        self.last_write: tuple[bytes | None, bytes] | None = None
+        """The content before, None for no file, and the one that was written."""
         self._lock_timeout = lock_timeout
         self._state: FileState | None = None
 
@@ -47,13 +53,48 @@ class LocalFile:
     def write(self, text: bytes) -> tuple[str, ...]:
         """Replace the file, the bytes that were read last kept beside it."""
         state = self._state or read_state(self.path)
-        write_atomic(state.path, text, previous=state)
+        keeps = self.keeps_previous and previous_path(state.path).exists()
+        write_atomic(state.path, text, previous=None if keeps else state)
+        self.last_write = (state.data, text)
         notes = []
-        if state.data is not None:
+        if state.data is not None and not keeps:
             notes.append(f"the content before is in {previous_path(state.path)}")
         if state.mode != state.mode & PRIVATE:
             notes.append(_narrowed(self.name, state.mode))
         return tuple(notes)
+
+    def put_back(
+        self, is_ours: Callable[[bytes], bool], is_before: Callable[[bytes], bool] | None
+    ) -> str:
+        """Put the content that is kept beside the file in its place again.
+
+        Args:
+            is_ours: whether a content is the one that was written last.
+            is_before: whether a content is the one from before; None if there was no file then.
+
+        Returns:
+            Why not; empty if it was done.
+
+        Raises:
+            TargetError: the file cannot be written.
+
+        """
+        with self.held():
+            state = read_state(self.path)
+            if state.data is None or not is_ours(state.data):
+                return f"{self.name} was changed by somebody else since"
+            if is_before is None:
+                remove(state.path)
+                return ""
+            kept = previous_path(state.path)
+            try:
+                data = read_regular(kept)
+            except (OSError, EcsauthError):
+                return f"{kept} cannot be read"
+            if not is_before(data):
+                return f"{kept} is not what the agent ran with"
+            write_atomic(state.path, data)
+            return ""
 
     def narrow(self) -> tuple[str, ...]:
         """Take the file's secrets from the eyes of others without writing it; return notes."""

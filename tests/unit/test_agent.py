@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ecsauth.agent.container import inspect_agent, read_attributes
-from ecsauth.agent.datadir import NOT_RUNNING, SAFE, UNKNOWN, UNSAFE, judge
 from ecsauth.agent.introspection import count_running_tasks, count_tasks, read_metadata
+from ecsauth.datadir import NOT_RUNNING, SAFE, UNKNOWN, UNSAFE, judge
 from ecsauth.errors import EcsauthError
 
 BIND: dict[str, Any] = {"Type": "bind", "Source": "/var/lib/ecs/data", "Destination": "/data"}
@@ -62,7 +62,8 @@ def test_attributes_of_a_running_agent() -> None:
         }
     )
     assert found.verdict.outcome == SAFE
-    assert found.started_at == 1795248000
+    assert found.started_at == pytest.approx(1795248000.1234567)
+    assert found.incarnation.endswith("2026-11-21T08:00:00.123456789Z")
     assert found.settings is not None
     assert found.settings.auth_data == '{"a":1}'
 

@@ -10,19 +10,15 @@ import click
 import pytest
 
 from ecsauth import __version__, errors
-from ecsauth.cli.group import COMMANDS, cli
-from tests.conftest import Result
+from tests.conftest import Result, all_commands, command_context
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
 def help_text(name: str) -> str:
-    context = click.Context(cli, info_name="ecsauth", **cli.context_settings)
-    command = cli.get_command(context, name)
-    assert command
-    with click.Context(command, parent=context, info_name=name, terminal_width=100) as inner:
-        return command.get_help(inner)
+    context = command_context(name)
+    return context.command.get_help(context)
 
 
 def error_classes(root: type[errors.EcsauthError]) -> Iterator[type[errors.EcsauthError]]:
@@ -36,7 +32,7 @@ def without_click_s_differences(text: str) -> str:
     return re.sub(r"[\s\]\[;,]|\d*\.?\d*<=x<=\d+", "", text)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", all_commands())
 def test_readme_has_the_help_of_each_command(name: str) -> None:
     shown = re.search(
         rf"<!-- help: {name} -->\n+```console\n\$ ecsauth {name} --help\n(.*?)```",
@@ -59,11 +55,8 @@ def test_tree_of_errors_is_drawn_as_it_is() -> None:
 
 
 def test_every_option_has_its_variable() -> None:
-    context = click.Context(cli)
-    for name in COMMANDS:
-        command = cli.get_command(context, name)
-        assert command
-        for parameter in command.params:
+    for name in all_commands():
+        for parameter in command_context(name).command.params:
             if isinstance(parameter, click.Option) and parameter.name != "help":
                 assert parameter.envvar, parameter.name
                 assert str(parameter.envvar).startswith("ECSAUTH_")

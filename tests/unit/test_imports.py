@@ -27,6 +27,7 @@ CORE = {
     "explain",
     "check",
     "verdict",
+    "datadir",
     "status",
 }
 ALLOWED = {
@@ -38,17 +39,31 @@ ALLOWED = {
     "fetch": CORE,
     "update": CORE | {"fetch"},
     "refresh": CORE | {"fetch", "update"},
+    "restart": CORE,
     "sources": CORE | {"aws", "files", "sources"},
     "verify": CORE | {"verify"},
-    "agent": CORE | {"agent"},
+    "agent": CORE | {"agent", "aws", "restart"},
     "state": CORE | {"files"},
     "settings": {"errors", "files"},
     "notify": set(),
     "scheduler": set(),
+    "units": {"errors", "files"},
     "targets": CORE | {"files", "targets"},
     "cli": CORE
-    | {"", "files", "fetch", "update", "refresh", "sources", "targets", "verify", "agent", "state"}
-    | {"settings", "notify", "scheduler", "cli"},
+    | {
+        "",
+        "files",
+        "fetch",
+        "update",
+        "refresh",
+        "restart",
+        "sources",
+        "targets",
+        "verify",
+        "agent",
+        "state",
+    }
+    | {"settings", "notify", "scheduler", "units", "cli"},
     "__main__": {"cli"},
     "": set(),
 }
@@ -116,7 +131,7 @@ def test_the_core_has_no_cycle() -> None:
         graph = {room: needs for room, needs in graph.items() if room not in leaves}
 
 
-@pytest.mark.parametrize("room", sorted(CORE | {"fetch", "update", "refresh"}))
+@pytest.mark.parametrize("room", sorted(CORE | {"fetch", "update", "refresh", "restart"}))
 def test_the_core_is_pure(room: str) -> None:
     paths = [path for name, path in modules() if name == room]
     assert paths

@@ -6,13 +6,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import click
 import pytest
 
-from ecsauth.cli.group import COMMANDS, cli
 from ecsauth.errors import UsageError
 from ecsauth.settings import NAMES, load_settings, unknown_names
-from tests.conftest import Result, b64
+from tests.conftest import Result, all_commands, b64, command_context
 
 Run = Callable[..., Result]
 
@@ -29,19 +27,18 @@ def settings(tmp_path: Path) -> Callable[..., Path]:
 
 
 def test_every_setting_is_known_and_every_known_one_is_a_setting() -> None:
-    context = click.Context(cli)
     found = set()
-    for name in COMMANDS:
-        command = cli.get_command(context, name)
-        assert command
-        found |= {item.envvar for item in command.params if item.envvar}
+    for name in all_commands():
+        parameters = command_context(name).command.params
+        found |= {item.envvar for item in parameters if item.envvar}
     assert found == NAMES
 
 
 def test_sample_names_every_setting_that_belongs_in_a_file() -> None:
     sample = (Path(__file__).parents[2] / "samples" / "ecsauth.env").read_text()
     named = {line.lstrip("#").partition("=")[0] for line in sample.splitlines() if "=" in line}
-    one_off = {"DRY_RUN", "ENV_FILE", "FIX", "FORCE", "FROM", "JSON", "OUTPUT", "RAW"}
+    one_off = {"DRY_RUN", "ENV_FILE", "FIX", "FORCE", "FORCE_RESTART", "FROM", "JSON", "OUTPUT"}
+    one_off |= {"RAW", "UNINSTALL"}
     assert {name for name in named if name.startswith("ECSAUTH_")} == NAMES - {
         f"ECSAUTH_{name}" for name in one_off
     }

@@ -7,6 +7,7 @@ layer, checkpoints switched off (aws/amazon-ecs-agent README, ``ECS_DATADIR``, `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -16,6 +17,9 @@ SAFE = "safe"
 UNSAFE = "unsafe"
 NOT_RUNNING = "not running"
 UNKNOWN = "unknown"
+
+_ANONYMOUS = re.compile(r"[0-9a-f]{64}")
+"""The names that Docker gives to volumes without one."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,11 @@ def judge(environment: Mapping[str, str], mounts: Sequence[Mapping[str, Any]]) -
     nearest = max(behind, key=lambda item: len(str(item.get("Destination", ""))))
     if nearest.get("Type") == "tmpfs":
         return RestartVerdict(UNSAFE, f"ECS_DATADIR ({directory}) is in memory only")
+    if nearest.get("Type") == "volume" and _ANONYMOUS.fullmatch(str(nearest.get("Name", ""))):
+        return RestartVerdict(
+            UNSAFE,
+            f"ECS_DATADIR ({directory}) is an unnamed volume, which a new container does not get",
+        )
     if nearest.get("RW") is False:
         return RestartVerdict(UNSAFE, f"ECS_DATADIR ({directory}) is mounted read-only")
     return RestartVerdict(SAFE, f"ECS_DATADIR is {directory}, and {nearest.get('Type')} holds it")

@@ -1,0 +1,37 @@
+"""Hosts whose agent takes its settings in another way: recognised, and the right way named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ecsauth.errors import TargetError
+
+_BOTTLEROCKET_ROOT = ".bottlerocket/rootfs"
+"""Where Bottlerocket's admin container sees the host's files."""
+
+
+def check_platform(root: Path = Path("/")) -> None:
+    """Refuse to write an ``ecs.config`` that nobody reads.
+
+    Raises:
+        TargetError: this is Bottlerocket, whose agent is set up by its settings API alone
+            (bottlerocket-os/bottlerocket, ``settings.container-registry.credentials``).
+
+    """
+    if not _is_bottlerocket(root):
+        return
+    raise TargetError(
+        "this is Bottlerocket: its agent takes logins from the settings API, not from a file",
+        "apiclient set --json with settings.container-registry.credentials: a list of"
+        " {registry, auth}, auth as in ecsauth convert",
+    )
+
+
+def _is_bottlerocket(root: Path) -> bool:
+    if (root / _BOTTLEROCKET_ROOT).exists():
+        return True
+    try:
+        text = (root / "etc/os-release").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    return any(line.strip().replace('"', "") == "ID=bottlerocket" for line in text.splitlines())

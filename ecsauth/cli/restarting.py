@@ -1,0 +1,306 @@
+"""After the writing: what the agent of this host is to read, remembered, restarted and proved."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ecsauth.agent.host import HostAgent
+from ecsauth.agent.platform import check_platform
+from ecsauth.agent.service import run_program
+from ecsauth.check import merged
+from ecsauth.cli.console import is_json_log, print_lines, say, say_error
+from ecsauth.engine_auth import UNSET, EngineAuth
+from ecsauth.layout import AGENT_JSON, ENV_FILE
+from ecsauth.lease import Leases
+from ecsauth.restart import (
+    ALWAYS,
+    NEVER,
+    AgentLook,
+    Drainer,
+    History,
+    Restarted,
+    Rules,
+    Surrounding,
+    make_agent_read,
+)
+from ecsauth.state import (
+    NO_FILE,
+    AgentState,
+    TargetState,
+    read_agent_state,
+    read_state,
+    text_digest,
+    write_agent_state,
+    write_state,
+)
+from ecsauth.status import is_pending
+from ecsauth.targets.local_file import LocalFile, settings_in
+
+_ENV_FILES = ("/var/lib/ecs/ecs.config", "/etc/ecs/ecs.config")
+"""ecs-init reads the second over the first (``ecs-init/docker/docker.go``, ``getEnvVars``)."""
+_JSON_FILE = "/etc/ecs/ecs.config.json"
+
+
+class AgentWork:
+    """The agent's part of a command.
+
+    Args:
+        targets: that the command writes.
+        given: values of the options of `options.restarting`, and ``state_dir``.
+        is_named: whether the user named the targets as what the agent reads.
+
+    """
+
+    def __init__(
+        self, targets: Sequence[LocalFile], given: Mapping[str, Any], *, is_named: bool = False
+    ) -> None:
+        self.targets = targets
+        self._is_named = is_named
+        self.given = given
+        self.policy = str(given["policy"])
+        self._unkept: dict[str, TargetState] = {}
+        """What could not be written down, for the rest of this run."""
+
+    @property
+    def files(self) -> list[LocalFile]:
+        """Return the targets that the agent reads: the usual ones, or with ``always`` all."""
+        is_any = self._is_named or self.policy == ALWAYS
+        return [item for item in self.targets if is_any or _is_usual(item)]
+
+    def prepare(self) -> None:
+        """Keep what the agent runs with for the way back, until it runs with something newer."""
+        for item in self.files:
+            if self.policy != NEVER:
+                item.keeps_previous = self._state(item).agent_pending
+
+    def note_written(self) -> None:
+        """Remember what was written, before the agent is touched: a crash loses no restart."""
+        for item in self.files:
+            if item.last_write is None:
+                continue
+            before, after = item.last_write
+            state = self._state(item)
+            salt = state.leases.salt
+            known = state.before
+            if not (item.keeps_previous and known):
+                known = NO_FILE if before is None else text_digest(salt, before)
+            written = text_digest(salt, after)
+            self._keep(item, replace(state, agent_pending=True, written=written, before=known))
+
+    def finish(self) -> Restarted | None:
+        """Make the agent read what it has not read yet; None if there was nothing to look at."""
+        files = self.files
+        is_written = any(item.last_write for item in self.targets)
+        if not files or (self.policy == NEVER and is_written):
+            return None
+        if not is_written and not any(self._is_unread(item) for item in files):
+            return None
+        return self.apply()
+
+    def apply(self) -> Restarted:
+        """Make the agent read what is in the files."""
+        directory = self.given["state_dir"]
+        known = read_agent_state(directory)
+        done = make_agent_read(
+            self._agent(),
+            self.carries,
+            self._put_back,
+            self._rules(),
+            History(known.last_restart, known.failures),
+            self._surrounding(),
+        )
+        last = done.history.last
+        if (last, done.history.failures) != (known.last_restart, known.failures):
+            _keep_history(directory, done.history)
+        for item in self.files:
+            state = self._state(item)
+            read = "" if done.is_pending else self._settings_digest(item, state)
+            kept = ("", "") if not done.is_pending else (state.written, state.before)
+            new = replace(
+                state,
+                agent_pending=done.is_pending,
+                agent_read=read,
+                written=kept[0],
+                before=kept[1],
+            )
+            if new != state:
+                self._keep(item, new)
+        return done
+
+    def carries(self, look: AgentLook) -> bool | None:
+        """Return whether the agent runs with what the files say; None if nobody knows."""
+        answers = [_carries(item, look) for item in self.files]
+        return None if None in answers and False not in answers else all(answers)
+
+    def _agent(self) -> HostAgent:
+        env_files = [item for item in self.files if item.layout is not AGENT_JSON]
+        return HostAgent(
+            os.environ,
+            self.given["introspection_url"],
+            run_program,
+            settings=_expected(env_files[0]) if env_files else None,
+            forced=self.given["service_manager"] or "",
+        )
+
+    def _rules(self) -> Rules:
+        given = self.given
+        return Rules(
+            policy=self.policy,
+            force=given["force_restart"],
+            timeout=given["timeout"],
+            min_interval=given["min_restart_interval"],
+            drainer=_drainer(given["drain_timeout"]) if given["drain"] else None,
+        )
+
+    def _surrounding(self) -> Surrounding:
+        return Surrounding(
+            now=time.time,
+            monotonic=time.monotonic,
+            sleep=time.sleep,
+            note=lambda text: None if self.given.get("quiet") else say("note", text),
+            warn=lambda text: say("warning", text),
+            begin=lambda history: _keep_history(self.given["state_dir"], history),
+        )
+
+    def _put_back(self) -> str:
+        return "; ".join(filter(None, [self._put_back_one(item) for item in self.files]))
+
+    def _put_back_one(self, item: LocalFile) -> str:
+        state = self._state(item)
+        salt = state.leases.salt
+        if not state.written or not state.before:
+            return f"nothing is known of what {item.name} was before"
+        return item.put_back(
+            lambda text: text_digest(salt, text) == state.written,
+            None
+            if state.before == NO_FILE
+            else lambda text: text_digest(salt, text) == state.before,
+        )
+
+    def _is_unread(self, item: LocalFile) -> bool:
+        state = self._state(item)
+        return state.agent_pending or state.agent_read != self._settings_digest(item, state)
+
+    def _settings_digest(self, item: LocalFile, state: TargetState) -> str:
+        settings = _expected(item)
+        text = f"{settings.auth_type}\n{settings.auth_data}"
+        return text_digest(state.leases.salt, text.encode("utf-8", "surrogateescape"))
+
+    def _state(self, item: LocalFile) -> TargetState:
+        """Return what is known of a target, with a salt for digests."""
+        if _name(item) in self._unkept:
+            return self._unkept[_name(item)]
+        state = read_state(self.given["state_dir"], _name(item))
+        if state.leases.salt:
+            return state
+        state = replace(state, leases=Leases(secrets.token_hex(16)))
+        self._keep(item, state)
+        return state
+
+    def _keep(self, item: LocalFile, state: TargetState) -> None:
+        if not write_state(self.given["state_dir"], _name(item), state):
+            self._unkept[_name(item)] = state
+
+
+def is_restarting(target: LocalFile, policy: str) -> bool:
+    """Return whether a target's content is brought to the agent by the command itself."""
+    return policy == ALWAYS or (policy != NEVER and _is_usual(target))
+
+
+def check_host(targets: Sequence[str]) -> None:
+    """Refuse a target of the agent's on a host whose agent does not read it.
+
+    Raises:
+        TargetError: see `check_platform`.
+
+    """
+    if {*_ENV_FILES, _JSON_FILE} & set(targets):
+        check_platform()
+
+
+def say_restarted(done: Restarted | None, *, quiet: bool, to_stdout: bool = True) -> int:
+    """Say what became of the agent and return the exit code."""
+    if done is None:
+        return 0
+    if done.said and done.is_done:
+        if is_json_log():
+            say("note", done.said)
+        else:
+            print_lines([done.said], sys.stdout if to_stdout else None)
+    elif done.said and not quiet:
+        say("next", done.said)
+    if done.error is None:
+        return 0
+    say_error(done.error)
+    return done.error.exit_code
+
+
+def as_json(done: Restarted | None) -> dict[str, Any] | None:
+    """Return what became of the agent, for programs."""
+    if done is None:
+        return None
+    return {
+        "restarted": done.is_done,
+        "pending": done.is_pending,
+        "said": done.said,
+        "error": None if done.error is None else str(done.error),
+    }
+
+
+def _carries(item: LocalFile, look: AgentLook) -> bool | None:
+    expected = _expected(item)
+    if item.layout is not AGENT_JSON:
+        pending = is_pending(expected, look.settings)
+        return None if pending is None else not pending
+    if look.settings is not None and look.settings.is_set:
+        return True  # the environment comes first, and the file is not looked at
+    try:
+        return None if look.started_at is None else look.started_at > item.path.stat().st_mtime
+    except OSError:
+        return None
+
+
+def _expected(item: LocalFile) -> EngineAuth:
+    """Return what the agent gets of the file, and of the other one that ecs-init reads."""
+    if item.layout is AGENT_JSON:
+        return settings_in(item.path, AGENT_JSON)
+    if str(item.path.absolute()) not in _ENV_FILES:
+        return settings_in(item.path, ENV_FILE)
+    found = UNSET
+    for name in _ENV_FILES:
+        found = merged(settings_in(Path(name), ENV_FILE), found)
+    return found
+
+
+def _is_usual(item: LocalFile) -> bool:
+    return _name(item) in (*_ENV_FILES, _JSON_FILE)
+
+
+def _name(item: LocalFile) -> str:
+    return str(item.path.absolute())
+
+
+def _keep_history(directory: Path, history: History) -> None:
+    last = None if history.last is None else int(history.last)
+    write_agent_state(directory, AgentState(last, history.failures))
+
+
+def _drainer(timeout: float) -> Drainer:
+    from ecsauth.agent.drain import EcsDrainer
+    from ecsauth.aws import Aws
+
+    return EcsDrainer(
+        Aws(os.environ),
+        timeout,
+        monotonic=time.monotonic,
+        sleep=time.sleep,
+        note=lambda text: say("note", text),
+        warn=lambda text: say("warning", text),
+    )

@@ -1,0 +1,436 @@
+"""Make the agent read what was written: the policy, the restart, the proof, the way back.
+
+The agent reads its settings only when it starts, and a careless restart orphans every task on
+the instance. AWS's procedure: look for ECS_DATADIR in ``docker inspect ecs-agent``, and stop the
+tasks first if it is not there (Amazon ECS Developer Guide, "Using non-AWS container images").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Callable, Protocol
+
+from ecsauth.datadir import NOT_RUNNING, SAFE, UNKNOWN, RestartVerdict
+from ecsauth.engine_auth import EngineAuth
+from ecsauth.errors import AgentError, EcsauthError, RestartRefusedError
+
+AUTO, ALWAYS, NEVER = "auto", "always", "never"
+POLICIES = (AUTO, ALWAYS, NEVER)
+
+MIN_INTERVAL = 300.0
+"""Seconds between two restarts, unless told otherwise."""
+
+_MAX_DOUBLINGS = 6
+_STABLE_SECONDS = 2.0
+_POLL_SECONDS = 0.5
+_LOGS = "look at journalctl -u ecs and /var/log/ecs/ecs-agent.log"
+
+
+@dataclass(frozen=True)
+class AgentLook:
+    """The agent at one moment.
+
+    Attributes:
+        verdict: what a restart would do to its tasks.
+        answers: whether introspection answers.
+        settings: that its container was started with; None if it does not run or nobody knows.
+        incarnation: tells one start of its container from the next; empty if it does not run.
+        started_at: of its container, Unix seconds; None if it does not run.
+        arn: of the container instance; None until it has registered, or if it does not answer.
+        cluster: its name; empty if it does not answer.
+        version: of the agent; empty if it does not answer.
+        running_tasks: None if it does not answer.
+
+    """
+
+    verdict: RestartVerdict
+    answers: bool = False
+    settings: EngineAuth | None = field(default=None, repr=False)
+    incarnation: str = ""
+    started_at: float | None = None
+    arn: str | None = None
+    cluster: str = ""
+    version: str = ""
+    running_tasks: int | None = None
+
+
+class Agent(Protocol):
+    """The agent of this host. What changes something raises AgentError."""
+
+    @property
+    def command(self) -> str:
+        """Return how a person would restart it."""
+
+    def look(self) -> AgentLook:
+        """Return how it is; never raises."""
+
+    def recover(self) -> str:
+        """Mend what a restart that was cut off left; say what was done, empty for nothing."""
+
+    def restart(self) -> bool:
+        """Make it read its settings; False if the restart only waits its turn."""
+
+    def settle(self) -> None:
+        """Let go of what was kept for `bring_back`: the new one has proved itself."""
+
+    def bring_back(self) -> None:
+        """Run it as before the restart; its settings have been put back."""
+
+
+class Drainer(Protocol):
+    """Empties the container instance of service tasks."""
+
+    def drain(self, cluster: str, arn: str) -> Sequence[str]:
+        """Return when no service task is left, with the tasks that stay for they have no service.
+
+        Raises:
+            RestartRefusedError: it could not be drained.
+
+        """
+
+    def activate(self, cluster: str, arn: str) -> None:
+        """Let tasks come again, if it was `drain` that kept them away. Never raises."""
+
+
+Carries = Callable[[AgentLook], "bool | None"]
+"""Whether the agent runs with what the target has; None if nobody knows."""
+
+PutBack = Callable[[], str]
+"""Puts the target's content before in its place; returns why not, empty if it did."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How to go about it.
+
+    Attributes:
+        policy: ``auto``: if the agent runs with something else and loses nothing; ``always``: also
+            if it is said to run with it already; ``never``.
+        force: restart even if tasks may be lost, and as often as it likes.
+        timeout: seconds that the agent has to come back.
+        min_interval: seconds between two restarts; doubled by each that failed.
+        drainer: empties the instance first; None does not.
+
+    """
+
+    policy: str = AUTO
+    force: bool = False
+    timeout: float = 60.0
+    min_interval: float = MIN_INTERVAL
+    drainer: Drainer | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """Of restarts.
+
+    Attributes:
+        last: Unix seconds; None for never.
+        failures: since one went well.
+
+    """
+
+    last: float | None = None
+    failures: int = 0
+
+
+@dataclass(frozen=True)
+class Restarted:
+    """What was done about the agent.
+
+    Attributes:
+        is_pending: whether the agent has yet to read what is in the target.
+        history: with this restart in it.
+        said: one line for people; empty if there is nothing to say.
+        error: why it is not as it should be.
+        is_done: whether the agent was restarted and has proved itself.
+
+    """
+
+    is_pending: bool
+    history: History
+    said: str = ""
+    error: EcsauthError | None = None
+    is_done: bool = False
+
+
+@dataclass(frozen=True)
+class Surrounding:
+    """What the use case needs from outside.
+
+    Attributes:
+        now: Unix seconds.
+        monotonic: seconds that no clock setting moves.
+        sleep: waits that many seconds.
+        note: takes one line for people.
+        warn: the same, for what they should not miss.
+        begin: called right before the agent is touched, with the history so far.
+
+    """
+
+    now: Callable[[], float]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], None]
+    note: Callable[[str], None]
+    warn: Callable[[str], None]
+    begin: Callable[[History], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One restart and all that belongs to it."""
+
+    agent: Agent
+    carries: Carries
+    put_back: PutBack
+    rules: Rules
+    history: History
+    around: Surrounding
+
+
+def make_agent_read(
+    agent: Agent,
+    carries: Carries,
+    put_back: PutBack,
+    rules: Rules,
+    history: History,
+    around: Surrounding,
+) -> Restarted:
+    """Restart the agent if the rules say so, prove that it came back, and go back if it did not.
+
+    Args:
+        agent: of this host.
+        carries: whether it runs with what the target has.
+        put_back: puts the target's content before in its place.
+        rules: how.
+        history: of restarts.
+        around: times and a way to speak.
+
+    """
+    case = _Case(agent, carries, put_back, rules, history, around)
+    if rules.policy != NEVER:
+        try:
+            mended = agent.recover()
+        except AgentError as error:
+            return Restarted(True, history, error=error)
+        if mended:
+            around.warn(mended)
+    look = agent.look()
+    if rules.policy != ALWAYS and carries(look):
+        return Restarted(False, history)
+    if rules.policy == NEVER:
+        said = f"the agent reads this only when it starts: {agent.command}"
+        return Restarted(True, history, said)
+    if look.verdict.outcome == NOT_RUNNING:
+        said = f"the agent does not run ({look.verdict.reason}); it reads this when it starts"
+        return Restarted(True, history, said)
+    if wait := _seconds_to_wait(rules, history, around.now()):
+        said = (
+            "the agent was restarted a moment ago and has yet to read this: the next restart is"
+            f" allowed in {wait:,.0f} s"
+        )
+        return Restarted(True, history, said)
+    try:
+        _check_loss(look, rules, around)
+    except RestartRefusedError as error:
+        return Restarted(True, history, error=error)
+    return _drained(case, look)
+
+
+def is_refused(look: AgentLook) -> bool:
+    """Return whether a restart without any options would be refused."""
+    if look.verdict.outcome in (SAFE, NOT_RUNNING):
+        return False
+    return look.verdict.outcome == UNKNOWN or look.running_tasks != 0
+
+
+def _seconds_to_wait(rules: Rules, history: History, now: float) -> float:
+    """Return the seconds until the next restart is allowed; a clock set back is no reason."""
+    if history.last is None or rules.force or history.last > now:
+        return 0.0
+    interval = rules.min_interval * 2.0 ** min(history.failures, _MAX_DOUBLINGS)
+    return max(0.0, history.last + interval - now)
+
+
+def _check_loss(look: AgentLook, rules: Rules, around: Surrounding) -> None:
+    """Refuse a restart that could lose tasks.
+
+    Raises:
+        RestartRefusedError: says what would be lost and what to do.
+
+    """
+    verdict = look.verdict
+    if not is_refused(look):
+        return
+    if verdict.outcome != UNKNOWN and rules.drainer is not None:
+        return
+    if rules.force:
+        around.warn(
+            f"restarting the agent all the same (--force), though {_tasks(look)} may be lost:"
+            f" {verdict.reason}"
+        )
+        return
+    hint = "--drain moves service tasks away first; --force restarts it whatever it costs"
+    if verdict.outcome == UNKNOWN:
+        hint = "is Docker up, and are you root? --force restarts it whatever it costs"
+    raise RestartRefusedError(
+        f"the agent was not restarted, for {_tasks(look)} could be lost: {verdict.reason}", hint
+    )
+
+
+def _tasks(look: AgentLook) -> str:
+    count = look.running_tasks
+    if count is None:
+        return "its tasks"
+    return f"its {count} running task{'' if count == 1 else 's'}"
+
+
+def _drained(case: _Case, look: AgentLook) -> Restarted:
+    """Restart between draining and activating, if there is to be any draining."""
+    drainer = case.rules.drainer
+    if drainer is None:
+        return _restart(case, look)
+    try:
+        try:
+            _drain(case, look, drainer)
+        except RestartRefusedError as error:
+            if not case.rules.force:
+                return Restarted(True, case.history, error=error)
+            case.around.warn(f"restarting the agent all the same (--force): {error.message}")
+        return _restart(case, look)
+    finally:
+        if look.arn:
+            drainer.activate(look.cluster, look.arn)
+
+
+def _drain(case: _Case, look: AgentLook, drainer: Drainer) -> None:
+    """Drain, and name the tasks that stay.
+
+    Raises:
+        RestartRefusedError: it could not be drained, or a restart would lose what stays.
+
+    """
+    if not look.arn:
+        raise RestartRefusedError(
+            "the instance was not drained: the agent does not say which one it is",
+            "wait until it has registered, and look at --introspection-url",
+        )
+    _check_rest(case, look, drainer.drain(look.cluster, look.arn))
+
+
+def _check_rest(case: _Case, look: AgentLook, stay: Sequence[str]) -> None:
+    """Name the tasks that draining leaves; refuse if the restart would lose them.
+
+    Raises:
+        RestartRefusedError: it would.
+
+    """
+    if not stay:
+        return
+    named = f"draining leaves {len(stay)} without a service: {', '.join(stay)}"
+    if look.verdict.outcome != SAFE:
+        raise RestartRefusedError(
+            f"the agent was not restarted, for {named}", "stop them, or --force loses them"
+        )
+    case.around.warn(f"{named}; they keep running over the restart")
+
+
+def _restart(case: _Case, before: AgentLook) -> Restarted:
+    agent, around = case.agent, case.around
+    begun, ticks = around.now(), around.monotonic()
+    around.begin(History(begun, case.history.failures))
+    around.note(f"restarting the agent; it has {case.rules.timeout:g} s to come back")
+    try:
+        if not agent.restart():
+            said = "the restart of the agent is queued: it follows when cloud-init has finished"
+            return Restarted(True, History(begun, 0), said)
+        why = _prove(case, before, case.carries)
+    except _NewInstanceError as error:
+        agent.settle()
+        return Restarted(False, History(begun, 0), error=error)
+    except AgentError as error:
+        now = agent.look()
+        if now.incarnation and now.incarnation == before.incarnation:
+            refused = RestartRefusedError(
+                f"the agent was not restarted and runs as before: {error.message}", error.hint
+            )
+            return Restarted(True, History(begun, 0), error=refused)
+        why = error.message
+    if why:
+        return _go_back(case, before, why, History(begun, case.history.failures + 1))
+    agent.settle()
+    seconds = around.monotonic() - ticks
+    said = f"the agent was restarted and runs with this, the same instance ({seconds:,.1f} s)"
+    if not before.arn:
+        said = f"the agent was restarted and runs with this ({seconds:,.1f} s)"
+    return Restarted(False, History(begun, 0), said, is_done=True)
+
+
+def _go_back(case: _Case, before: AgentLook, why: str, history: History) -> Restarted:
+    """Put the content before in its place, and prove that the agent runs with that."""
+    failed = f"the agent did not come back with the new settings: {why}"
+    case.around.warn(f"{failed}; going back")
+    try:
+        why_not = case.put_back()
+    except EcsauthError as failure:
+        why_not = str(failure)
+    try:
+        case.agent.bring_back()
+        still = _prove(case, before, lambda _: True)
+    except AgentError as failure:
+        still = failure.message
+    file = f"the file stays: {why_not}" if why_not else "the file before is restored"
+    after = f"it does not come back with that either: {still}" if still else "the agent runs again"
+    error = AgentError(f"{failed}; {file}, and {after}", _LOGS)
+    return Restarted(bool(why_not), history, error=error)
+
+
+class _NewInstanceError(AgentError):
+    """It came back as another container instance."""
+
+
+def _prove(case: _Case, before: AgentLook, carries: Carries) -> str:
+    """Wait until the agent has come back and stays; return why not, empty if it has.
+
+    Raises:
+        AgentError: it came back as another container instance.
+
+    """
+    around, timeout = case.around, case.rules.timeout
+    end = around.monotonic() + timeout
+    good: tuple[float, str] | None = None
+    while True:
+        look = case.agent.look()
+        why = _what_lacks(look, before, carries)
+        now = around.monotonic()
+        if why:
+            good = None
+        elif good is None or good[1] != look.incarnation:
+            good = (now, look.incarnation)
+        elif now - good[0] >= _STABLE_SECONDS:
+            return ""
+        if now >= end and (why or now >= end + 2 * _STABLE_SECONDS):
+            return f"{why or 'it does not stay up'} ({timeout:g} s)"
+        around.sleep(_POLL_SECONDS)
+
+
+def _what_lacks(look: AgentLook, before: AgentLook, carries: Carries) -> str:
+    if not look.incarnation:
+        return look.verdict.reason
+    if look.incarnation == before.incarnation:
+        return "its container was not started again"
+    if not carries(look):
+        return "its container does not carry them"
+    if not look.answers:
+        return "it does not answer (introspection)"
+    if before.arn and not look.arn:
+        return "it has not registered"
+    if before.arn and look.arn != before.arn:
+        raise _NewInstanceError(
+            f"the agent has registered as a new container instance, {look.arn}; tasks of"
+            f" {before.arn} are orphaned",
+            "set ECS_DATADIR; deregister the old one (aws ecs deregister-container-instance"
+            " --force)",
+        )
+    return ""
