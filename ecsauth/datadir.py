@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 SAFE = "safe"
@@ -66,5 +65,7 @@ def judge(environment: Mapping[str, str], mounts: Sequence[Mapping[str, Any]]) -
 
 
 def _holds(mount: str, directory: str) -> bool:
-    path = PurePosixPath(directory)
-    return bool(mount) and (path == PurePosixPath(mount) or PurePosixPath(mount) in path.parents)
+    """Return whether a directory is a mount or in it; both are paths from the root on."""
+    inside = [part for part in directory.split("/") if part]
+    parts = [part for part in mount.split("/") if part]
+    return bool(mount) and inside[: len(parts)] == parts

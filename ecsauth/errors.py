@@ -12,6 +12,7 @@
     │   └── LockTimeoutError         4   another ecsauth held the target for too long
     ├── RestartRefusedError          5   a restart would lose something; it is pending
     ├── AgentError                   6   the agent did not come back
+    │   └── NewInstanceError         6   it came back as another container instance
     └── CheckError                   7   check found an error
 
 A message is one line: the subject, what failed. The hint, if any, is what to do next. Neither
@@ -85,6 +86,10 @@ class AgentError(EcsauthError):
     """The agent did not come back, or not as it was."""
 
     exit_code = 6
+
+
+class NewInstanceError(AgentError):
+    """The agent has registered as a new container instance: tasks of the old one are orphaned."""
 
 
 class CheckError(EcsauthError):

@@ -13,7 +13,7 @@ from typing import Callable, Protocol
 
 from ecsauth.datadir import NOT_RUNNING, SAFE, UNKNOWN, RestartVerdict
 from ecsauth.engine_auth import EngineAuth
-from ecsauth.errors import AgentError, EcsauthError, RestartRefusedError
+from ecsauth.errors import AgentError, EcsauthError, NewInstanceError, RestartRefusedError
 
 AUTO, ALWAYS, NEVER = "auto", "always", "never"
 POLICIES = (AUTO, ALWAYS, NEVER)
@@ -346,7 +346,7 @@ def _restart(case: _Case, before: AgentLook) -> Restarted:
             said = "the restart of the agent is queued: it follows when cloud-init has finished"
             return Restarted(True, History(begun, 0), said)
         why = _prove(case, before, case.carries)
-    except _NewInstanceError as error:
+    except NewInstanceError as error:
         agent.settle()
         return Restarted(False, History(begun, 0), error=error)
     except AgentError as error:
@@ -386,15 +386,11 @@ def _go_back(case: _Case, before: AgentLook, why: str, history: History) -> Rest
     return Restarted(bool(why_not), history, error=error)
 
 
-class _NewInstanceError(AgentError):
-    """It came back as another container instance."""
-
-
 def _prove(case: _Case, before: AgentLook, carries: Carries) -> str:
     """Wait until the agent has come back and stays; return why not, empty if it has.
 
     Raises:
-        AgentError: it came back as another container instance.
+        NewInstanceError: it came back as another container instance.
 
     """
     around, timeout = case.around, case.rules.timeout
@@ -427,7 +423,7 @@ def _what_lacks(look: AgentLook, before: AgentLook, carries: Carries) -> str:
     if before.arn and not look.arn:
         return "it has not registered"
     if before.arn and look.arn != before.arn:
-        raise _NewInstanceError(
+        raise NewInstanceError(
             f"the agent has registered as a new container instance, {look.arn}; tasks of"
             f" {before.arn} are orphaned",
             "set ECS_DATADIR; deregister the old one (aws ecs deregister-container-instance"

@@ -26,7 +26,7 @@ class EcsDrainer:
     """A `restart.Drainer`.
 
     Args:
-        aws: makes the calls.
+        environment: for the AWS SDK.
         timeout: seconds until the instance must be empty.
         monotonic: seconds.
         sleep: waits that many seconds.
@@ -38,7 +38,7 @@ class EcsDrainer:
 
     def __init__(
         self,
-        aws: Aws,
+        environment: Mapping[str, str],
         timeout: float,
         *,
         monotonic: Callable[[], float],
@@ -47,7 +47,7 @@ class EcsDrainer:
         warn: Callable[[str], None],
         poll: float = _POLL_SECONDS,
     ) -> None:
-        self._aws = aws
+        self._aws = Aws(environment)
         self._timeout = timeout
         self._monotonic = monotonic
         self._sleep = sleep

@@ -92,7 +92,7 @@ def restart(context: click.Context, /, target: str, **given: Any) -> int:
     source = context.get_parameter_source("policy")
     if given["policy"] == NEVER and source is ParameterSource.ENVIRONMENT:
         given["policy"] = AUTO  # `never` in the settings is for refresh, this command was typed
-    work = AgentWork([file], given, is_named=True)
+    work = AgentWork([file], given, is_named=True, is_once=True)
     with run_lock(given["state_dir"], given["lock_timeout"]):
         done = work.apply()
     if not done.said and done.error is None:

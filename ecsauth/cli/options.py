@@ -187,8 +187,9 @@ def restarting(default: str, *force: str) -> Callable[[_F], _F]:
         type=click.Choice(POLICIES),
         default=default,
         show_default=True,
-        help="auto: restart the agent if what it would read has changed and nothing is lost;"
-        " always: also if TARGET is no usual file of the agent's; never: say what to run.",
+        help="auto: restart the agent if TARGET is a usual file of its, what it would read has"
+        " changed, and nothing is lost; always: for any TARGET, and unless on a timer even if"
+        " nothing has changed; never: say what to run.",
     )
     forced = option(
         *(*force, "--force-restart", "force_restart"),

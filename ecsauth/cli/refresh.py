@@ -103,10 +103,11 @@ def refresh(sources: tuple[str, ...], targets: tuple[str, ...], **given: Any) ->
     work = AgentWork(files, given)
     with run_lock(given["state_dir"], given["lock_timeout"]):
         now = time.time()
-        work.prepare()
+        if not given["dry_run"]:
+            work.prepare()
         done = refresh_targets(parsed, files, request, memory, now=now)
         codes = [_code(result) for result in done.results]
-        _say(done, work.policy, **given)
+        _say(done, **given)
         restarted = None
         if not given["dry_run"]:
             for result in done.results:
@@ -174,7 +175,7 @@ def _code(result: TargetResult) -> int:
 
 
 def _say(
-    done: Refreshed, policy: str, *, quiet: bool, verbose: bool, as_json: bool, **given: Any
+    done: Refreshed, *, policy: str, quiet: bool, verbose: bool, as_json: bool, **given: Any
 ) -> None:
     """Say what was done: notes and errors to stderr, the summary to stdout."""
     said: set[str] = set()

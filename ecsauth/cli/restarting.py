@@ -21,6 +21,7 @@ from ecsauth.layout import AGENT_JSON, ENV_FILE
 from ecsauth.lease import Leases
 from ecsauth.restart import (
     ALWAYS,
+    AUTO,
     NEVER,
     AgentLook,
     Drainer,
@@ -55,16 +56,23 @@ class AgentWork:
         targets: that the command writes.
         given: values of the options of `options.restarting`, and ``state_dir``.
         is_named: whether the user named the targets as what the agent reads.
+        is_once: whether ``always`` means it even if nothing has changed; not on a timer.
 
     """
 
     def __init__(
-        self, targets: Sequence[LocalFile], given: Mapping[str, Any], *, is_named: bool = False
+        self,
+        targets: Sequence[LocalFile],
+        given: Mapping[str, Any],
+        *,
+        is_named: bool = False,
+        is_once: bool = False,
     ) -> None:
         self.targets = targets
-        self._is_named = is_named
         self.given = given
         self.policy = str(given["policy"])
+        self._is_named = is_named
+        self._always = is_once and self.policy == ALWAYS
         self._unkept: dict[str, TargetState] = {}
         """What could not be written down, for the rest of this run."""
 
@@ -100,7 +108,8 @@ class AgentWork:
         is_written = any(item.last_write for item in self.targets)
         if not files or (self.policy == NEVER and is_written):
             return None
-        if not is_written and not any(self._is_unread(item) for item in files):
+        is_due = is_written or self._always or any(self._is_unread(item) for item in files)
+        if not is_due:
             return None
         return self.apply()
 
@@ -152,7 +161,7 @@ class AgentWork:
     def _rules(self) -> Rules:
         given = self.given
         return Rules(
-            policy=self.policy,
+            policy=AUTO if self.policy == ALWAYS and not self._always else self.policy,
             force=given["force_restart"],
             timeout=given["timeout"],
             min_interval=given["min_restart_interval"],
@@ -294,10 +303,9 @@ def _keep_history(directory: Path, history: History) -> None:
 
 def _drainer(timeout: float) -> Drainer:
     from ecsauth.agent.drain import EcsDrainer
-    from ecsauth.aws import Aws
 
     return EcsDrainer(
-        Aws(os.environ),
+        os.environ,
         timeout,
         monotonic=time.monotonic,
         sleep=time.sleep,

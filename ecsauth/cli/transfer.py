@@ -154,7 +154,8 @@ def migrate(
     from ecsauth.cli.memory import remembered, run_lock
 
     files = [destination] if isinstance(destination, LocalFile) and not dry_run else []
-    work = AgentWork(files, {**restarting, "state_dir": state_dir, "quiet": quiet})
+    given = {**restarting, "state_dir": state_dir, "quiet": quiet}
+    work = AgentWork(files, given, is_once=True)
     with contextlib.ExitStack() as held:
         if work.policy != NEVER:
             held.enter_context(run_lock(state_dir, lock_timeout))

@@ -26,7 +26,7 @@ ARN = "arn:aws:ecs:us-west-2:123456789012:container-instance/c/1"
 START = 1_800_000_000.0
 
 
-def up(settings: EngineAuth = OLD, incarnation: str = "1", **changes: Any) -> AgentLook:
+def up(settings: EngineAuth | None = OLD, incarnation: str = "1", **changes: Any) -> AgentLook:
     """The agent as it runs when all is well."""
     usual = AgentLook(
         RestartVerdict(SAFE, "fine"),

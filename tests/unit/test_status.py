@@ -174,7 +174,7 @@ def test_metrics_are_prometheus_text() -> None:
     assert 'ecsauth_restart_pending{target="/etc/ecs/ecs.config"} 0' in lines
     assert "ecsauth_agent_running_tasks 7" in lines
     names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
-    assert len(names) == len(set(names)) == 10
+    assert len(names) == len(set(names)) == 11
     assert all(line.startswith("#") or len(line.rsplit(" ", 1)) == 2 for line in lines)
     odd = target_status('a"b\\c\nd', None, {}, mode=None, written_at=None)
     assert 'target="a\\"b\\\\c\\nd"' in metrics([odd], AGENT)
