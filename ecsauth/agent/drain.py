@@ -107,8 +107,9 @@ class EcsDrainer:
                 self._note(f"draining: {left} task{'' if left == 1 else 's'} of services left")
                 shown = left
             if self._monotonic() >= end:
+                still = "task of services is" if left == 1 else "tasks of services are"
                 raise RestartRefusedError(
-                    f"the agent was not restarted: {left} tasks of services are still here after"
+                    f"the agent was not restarted: {left} {still} still here after"
                     f" {self._timeout:g} s of draining",
                     "can they run elsewhere (capacity, minimumHealthyPercent)?"
                     " --drain-timeout gives them longer",

@@ -75,7 +75,7 @@ class Container:
         with self._docker("the agent's container could not be replaced") as client:
             old = client.containers.get(NAME)
             if self._settings is None:
-                old.restart(timeout=_STOP_SECONDS)
+                old.restart(timeout=_stop_seconds(old))
                 return True
             if (old.attrs.get("HostConfig") or {}).get("AutoRemove"):
                 raise AgentError(
@@ -83,7 +83,7 @@ class Container:
                     "run it without --rm",
                 )
             new = self._create(client, old)
-            old.stop(timeout=_STOP_SECONDS)
+            old.stop(timeout=_stop_seconds(old))
             old.update(restart_policy=_NO_POLICY)
             old.rename(ASIDE)
             new.rename(NAME)
@@ -109,14 +109,14 @@ class Container:
             if old is not None:
                 _put_back(current, old)
             elif not _mend(current, new, None):
-                client.containers.get(NAME).restart(timeout=_STOP_SECONDS)
+                current = client.containers.get(NAME)
+                current.restart(timeout=_stop_seconds(current))
 
     def _create(self, client: Any, old: Any) -> Any:
-        image = client.images.get(old.attrs["Image"])
         config = new_config(old.attrs, self._settings or EngineAuth("", ""))
-        names = [*(image.tags or []), *(image.attrs.get("RepoDigests") or [])]
-        if config.get("Image") not in names:
-            config["Image"] = old.attrs["Image"]  # its name means another image by now
+        same = old.attrs["Image"]
+        if not _means(client, str(config.get("Image")), same):
+            config["Image"] = same  # its name means another image by now, or none
         made = client.api.create_container_from_config(config, NEW)
         new = client.containers.get(made["Id"])
         for name, endpoint in other_networks(old.attrs).items():
@@ -257,6 +257,22 @@ def _put_back(failed: Any, old: Any) -> None:
     if policy:
         old.update(restart_policy=policy)
     old.start()
+
+
+def _stop_seconds(container: Any) -> int:
+    """Return how long it may take to stop: as it was run with, else what an agent needs."""
+    own = (container.attrs.get("Config") or {}).get("StopTimeout")
+    return int(own) if own is not None and 0 <= int(own) < _TIMEOUT_SECONDS else _STOP_SECONDS
+
+
+def _means(client: Any, name: str, image: str) -> bool:
+    """Return whether the name of an image means this one."""
+    from docker.errors import ImageNotFound
+
+    try:
+        return bool(client.images.get(name).id == image)
+    except ImageNotFound:
+        return False
 
 
 def _policy(container: Any) -> dict[str, Any] | None:

@@ -30,12 +30,18 @@ class Moto:
         session = boto3.Session(key, secret, region_name=REGION)
         return session.client(service, endpoint_url=self.url)
 
-    def post(self, path: str, body: str = "") -> None:
+    def set_transition(self, model: str, times: int) -> None:
+        """Let a thing's state go on only after it was looked at so many times."""
+        transition = {"progression": "manual", "times": times}
+        document = {"model_name": model, "transition": transition}
+        self.post("state-manager/set-transition", json.dumps(document), "application/json")
+
+    def post(self, path: str, body: str = "", kind: str = "text/plain") -> None:
         """Call moto's own interface."""
         request = urllib.request.Request(
             f"{self.url}/moto-api/{path}",
             data=body.encode(),
-            headers={"Content-Type": "text/plain"},
+            headers={"Content-Type": kind},
             method="POST",
         )
         urllib.request.urlopen(request, timeout=10).read()
