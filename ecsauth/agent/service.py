@@ -155,7 +155,7 @@ class Upstart:
         self.restart()
 
 
-def choose(run: Run, forced: str = "", *, is_container_up: bool) -> str:
+def choose(run: Run, forced: str = "", *, is_container_up: bool, root: Path = Path("/")) -> str:
     """Return the name of what starts the agent here.
 
     1. what is forced; 2. systemd, if it knows the unit and it is up, or nothing is; 3. upstart, if
@@ -165,11 +165,12 @@ def choose(run: Run, forced: str = "", *, is_container_up: bool) -> str:
         run: runs systemctl and initctl.
         forced: one of `MANAGERS`, or empty.
         is_container_up: whether the agent's container runs.
+        root: of the file system.
 
     """
     if forced:
         return forced
-    if Path("/run/systemd/system").is_dir():
+    if (root / "run/systemd/system").is_dir():
         state = run(["systemctl", "is-active", _UNIT])
         is_up = state.said in ("active", "activating", "reloading", "deactivating")
         is_known = run(["systemctl", "cat", _UNIT]).code == 0

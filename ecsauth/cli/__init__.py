@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    sys.stderr.write(
+        "ecsauth: error: on Windows the agent takes its logins from machine environment variables;"
+        " [Environment]::SetEnvironmentVariable('ECS_ENGINE_AUTH_DATA', VALUE, 'Machine') sets one"
+        " (VALUE from ecsauth convert on Linux), then Restart-Service AmazonECS\n"
+    )
+    raise SystemExit(4)
+
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn

@@ -46,14 +46,37 @@ class Box:
         subprocess.run(enter, input=text, text=True, stdout=subprocess.DEVNULL, check=True)
         self.run("chmod", f"{mode:o}", path)
 
+    def cut_off(self) -> None:
+        """Take its power away: nothing in it is told, nothing is finished."""
+        os.kill(self.leader, signal.SIGKILL)
+        for _ in range(200):
+            if not Path(f"/proc/{self.leader}").exists():
+                return
+            time.sleep(0.05)
+        raise RuntimeError("the machine does not go away")
+
     def journal(self, unit: str) -> str:
         """Return what a unit said, without times."""
         return self.shell(f"journalctl --no-pager -q -o cat -u {unit}")
 
 
+@dataclass(frozen=True)
+class Machine:
+    """A machine that can be booted, and cut off from its power, again and again."""
+
+    home: Path
+    binds: Sequence[str]
+
+    @contextlib.contextmanager
+    def booted(self) -> Iterator[Box]:
+        """Boot it; it is shut down at the end of the ``with`` block."""
+        with _booted(self.home, [f"--bind-ro={PROJECT}", *self.binds]) as box:
+            yield box
+
+
 @contextlib.contextmanager
-def booted_box(binds: Sequence[str] = ()) -> Iterator[Box]:
-    """Boot a machine; it is gone at the end of the ``with`` block.
+def machine(binds: Sequence[str] = ()) -> Iterator[Machine]:
+    """Set up a machine; it is gone at the end of the ``with`` block.
 
     Args:
         binds: paths of this machine that it shall see as well, ``PATH`` or ``PATH:INSIDE``.
@@ -69,12 +92,18 @@ def booted_box(binds: Sequence[str] = ()) -> Iterator[Box]:
         options = f"lowerdir=/,upperdir={home}/upper,workdir={home}/work"
         command = ["mount", "-t", "overlay", "overlay", "-o", options, str(home / "root")]
         subprocess.run(command, check=True)
-        with _booted(home, [f"--bind-ro={PROJECT}", *(f"--bind={item}" for item in binds)]) as box:
-            yield box
+        yield Machine(home, [f"--bind={item}" for item in binds])
     finally:
         for path in (home / "root", home):
             subprocess.run(["umount", "-l", path], capture_output=True)
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def booted_box(binds: Sequence[str] = ()) -> Iterator[Box]:
+    """Set up a machine and boot it; it is gone at the end of the ``with`` block."""
+    with machine(binds) as made, made.booted() as box:
+        yield box
 
 
 @contextlib.contextmanager

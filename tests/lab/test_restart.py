@@ -17,6 +17,7 @@ import pytest
 
 from ecsauth.ecs_config import read_engine_auth
 from ecsauth.engine_auth import EngineAuth, decode
+from ecsauth.units import UNITS
 from tests.lab.aws_stub import HOST
 from tests.lab.box import PROJECT, Box, booted_box
 from tests.lab.conftest import Docker
@@ -245,16 +246,16 @@ def test_new_instance_is_said(host: Host) -> None:
 
 def test_docker_that_is_down_leaves_the_restart_pending(host: Host) -> None:
     host.start_agent()
-    host.box.write(
-        "/etc/ecsauth/ecsauth.env",
-        host.box.shell("cat /etc/ecsauth/ecsauth.env") + "DOCKER_HOST=unix:///run/no.sock\n",
-        0o600,
+    host.box.shell(  # the socket of a daemon that has gone: nobody listens
+        f"{ECSAUTH[:-7]}python -c 'import socket; socket.socket(1).bind(\"/run/dead.sock\")' &&"
+        " mount --bind /run/dead.sock /run/docker.sock"
     )
     done = host.ecsauth("refresh")
     assert done.returncode == 5
     assert "Docker does not answer" in done.stderr
     assert host.logins() == {HOST: "first"}
-    host.box.shell("sed -i /DOCKER_HOST/d /etc/ecsauth/ecsauth.env")
+    assert "RESTART PENDING" in host.ecsauth("status").stdout  # as remembered
+    host.box.shell("umount /run/docker.sock")
     assert host.ecsauth("refresh").returncode == 0
     assert host.agent_logins() == {HOST: "first"}
 
@@ -321,3 +322,34 @@ def test_run_service_takes_the_place_of_the_timer(host: Host) -> None:
     assert host.box.run("systemctl", "is-active", "ecsauth-refresh.timer", check=False).returncode
     host.box.shell("systemctl stop ecsauth-run")
     assert "every file is whole" in host.box.journal("ecsauth-run")
+
+
+def test_units_are_installed_idempotently_and_taken_away(host: Host) -> None:
+    would = host.ecsauth("install", "units", "--dry-run")
+    assert "+ /etc/systemd/system/ecsauth-refresh.timer" in would.stdout
+    assert host.box.shell("ls /etc/systemd/system | grep ecsauth || true") == ""
+    assert host.ecsauth("install", "units").returncode == 0
+    for unit in ("ecsauth-refresh.timer", "ecsauth-refresh.service"):
+        assert host.box.shell(f"systemctl is-enabled {unit}").strip() == "enabled"
+    assert host.box.shell("systemctl is-active ecsauth-refresh.timer").strip() == "active"
+    shown = host.box.shell("systemctl cat ecsauth-refresh.service")
+    assert f"\nExecStart={ECSAUTH} refresh\n" in shown
+    files = " ".join(f"/etc/systemd/system/{name}" for name in UNITS)
+    host.box.shell(f"systemd-analyze verify --recursive-errors=yes --man=no {files}")
+    host.box.shell("systemd-analyze security --threshold=30 ecsauth-refresh.service")
+    host.box.shell("systemd-analyze security --threshold=30 ecsauth-run.service")
+    again = host.ecsauth("install", "units")
+    assert again.stdout.strip() == "nothing to do: everything is in place"
+    host.box.shell("systemctl start ecsauth-refresh.service")  # hardened as it is, it works
+    assert host.logins() == {HOST: "first"}
+    host.box.write("/etc/systemd/system/ecsauth-refresh.service.d/mine.conf", "[Service]\nNice=5\n")
+    done = host.ecsauth("install", "units", "--to", "/srv/agent/ecs.config")
+    assert done.returncode == 0
+    assert "ReadWritePaths=-/srv/agent" in host.box.shell("systemctl cat ecsauth-refresh.service")
+    assert host.box.shell("systemctl show -p Nice ecsauth-refresh.service").strip() == "Nice=5"
+    gone = host.ecsauth("install", "units", "--uninstall")
+    assert gone.returncode == 0
+    assert "ecsauth-refresh.service.d stays" in gone.stderr
+    left = host.box.shell("ls -A /etc/systemd/system | grep ecsauth").split()
+    assert left == ["ecsauth-refresh.service.d"]
+    assert host.box.run("systemctl", "is-active", "ecsauth-refresh.timer", check=False).returncode
