@@ -61,9 +61,9 @@ def run(context: click.Context, every: float, jitter: float, arguments: tuple[st
     refresh follows. Under systemd (Type=notify) it reports READY and feeds the watchdog. With
     --prometheus FILE every refresh writes its metrics.
     """
-    _check(context, arguments)
+    limit = _check(context, arguments)
     environment = _child_environment()
-    service = _Service(context, Pace(every, jitter), list(arguments), environment)
+    service = _Service(context, Pace(every, jitter), list(arguments), environment, limit)
     return service.run()
 
 
@@ -71,8 +71,14 @@ class _Service:
     """The schedule, its signals and its children."""
 
     def __init__(
-        self, context: click.Context, pace: Pace, arguments: list[str], environment: dict[str, str]
+        self,
+        context: click.Context,
+        pace: Pace,
+        arguments: list[str],
+        environment: dict[str, str],
+        limit: float,
     ) -> None:
+        self._limit = limit
         self._context = context
         self._arguments = arguments
         self._environment = environment
@@ -120,7 +126,7 @@ class _Service:
         child = Child(
             [sys.executable, "-c", _PROGRAM, "refresh", "--env-file=", *self._arguments],
             self._environment,
-            _LIMIT_SECONDS,
+            self._limit,
             _GRACE_SECONDS,
             lambda: self._is_stopping,
             self._tick,
@@ -135,7 +141,7 @@ class _Service:
         restore_environment(self._context)
         try:
             with run.make_context("run", raw_arguments(self._context)) as context:
-                _check(context, context.params["arguments"])
+                self._limit = _check(context, context.params["arguments"])
                 self._loop.pace = Pace(context.params["every"], context.params["jitter"])
                 self._environment = _child_environment()
         except Exception as error:  # whatever is in the settings, the service goes on
@@ -152,8 +158,8 @@ def _words(error: Exception) -> str:
     return str(error) if isinstance(error, EcsauthError) else type(error).__name__
 
 
-def _check(context: click.Context, arguments: tuple[str, ...]) -> None:
-    """Refuse now what every refresh would refuse.
+def _check(context: click.Context, arguments: tuple[str, ...]) -> float:
+    """Refuse now what every refresh would refuse; return the seconds that one may take.
 
     Raises:
         UsageError: an option, SOURCE or TARGET makes no sense.
@@ -164,6 +170,9 @@ def _check(context: click.Context, arguments: tuple[str, ...]) -> None:
         if "-" in given["sources"]:
             raise UsageError("standard input can be read only once", "name a file")
         prepare(**given)
+        # Draining, the restart and its proof, the way back and its proof come on top.
+        draining = given["drain_timeout"] if given["drain"] else 0.0
+        return _LIMIT_SECONDS + float(draining) + 2 * float(given["timeout"])
 
 
 def _child_environment() -> dict[str, str]:

@@ -18,6 +18,9 @@ from ecsauth.cli.restarting import check_host
 from ecsauth.errors import TargetError
 from ecsauth.targets import DEFAULT_TARGET
 
+_SYSTEMD = Path("/run/systemd/system")
+"""Is there if systemd is the first process (sd_booted(3))."""
+
 
 @click.group(short_help="Put in place what a host needs: the systemd units.")
 def install() -> None:
@@ -54,7 +57,7 @@ def units(
     is not enabled. What they may write follows from TARGET, --prometheus and --state-dir, in
     general from the settings file. To be repeated when these change. Drop-ins are kept.
     """
-    if not Path("/run/systemd/system").is_dir():
+    if not _SYSTEMD.is_dir():
         raise TargetError("systemd does not run here", "ecsauth run does the same without it")
     if uninstall:
         changes = unit_files.uninstall(run_program, dry_run=dry_run)

@@ -1,0 +1,305 @@
+"""What is remembered for the agent's sake: pending restarts, and what to go back to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ecsauth.cli import install, restarting
+from ecsauth.cli.restarting import AgentWork
+from ecsauth.datadir import NOT_RUNNING, SAFE, RestartVerdict
+from ecsauth.engine_auth import EngineAuth
+from ecsauth.errors import RestartRefusedError
+from ecsauth.files import previous_path
+from ecsauth.layout import AGENT_JSON, ENV_FILE
+from ecsauth.restart import AgentLook
+from ecsauth.state import read_agent_state, read_state
+from ecsauth.targets.local_file import LocalFile
+from tests.conftest import Result, b64
+
+Run = Callable[..., Result]
+UP = AgentLook(
+    RestartVerdict(SAFE, "fine"),
+    answers=True,
+    settings=EngineAuth("", ""),
+    incarnation="1",
+    started_at=1.0,
+    arn="arn",
+    cluster="c",
+    running_tasks=1,
+)
+
+
+@dataclass
+class FakeAgent:
+    """An agent that reads its file when it is restarted, unless the file has `poison`."""
+
+    file: Path
+    look_now: AgentLook = UP
+    poison: str = "poison"
+    restarts: int = 0
+    looks: int = 0
+    refuses: bool = False
+    command: str = "restart it"
+
+    def read(self) -> None:
+        settings = ENV_FILE.read(self.file.read_bytes() if self.file.exists() else b"")
+        self.restarts += 1
+        if self.poison in settings.auth_data:
+            self.look_now = AgentLook(RestartVerdict(NOT_RUNNING, "it has ended"))
+        else:
+            incarnation = str(self.restarts + 1)
+            self.look_now = replace(UP, settings=settings, incarnation=incarnation)
+
+    def look(self) -> AgentLook:
+        self.looks += 1
+        return self.look_now
+
+    def recover(self) -> str:
+        return ""
+
+    def restart(self) -> bool:
+        self.read()
+        return True
+
+    def bring_back(self) -> None:
+        self.read()
+
+    def settle(self) -> None:
+        pass
+
+
+@dataclass
+class Bench:
+    """A file, its agent, and the command."""
+
+    ecsauth: Run
+    login_file: Callable[..., Path]
+    file: Path
+    agent: FakeAgent
+    state: Path
+    options: list[str] = field(default_factory=list)
+
+    def refresh(self, *hosts: str, restart: str = "always", more: Sequence[object] = ()) -> Result:
+        login = self.login_file({host: {"auth": b64("u:p")} for host in hosts})
+        return self.ecsauth(
+            *("refresh", login, "--to", self.file, f"--restart={restart}", "--timeout=1"),
+            *("--replace", "--min-restart-interval=0", *more),
+        )
+
+
+@pytest.fixture
+def bench(
+    ecsauth: Run,
+    login_file: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Bench:
+    file = tmp_path / "ecs.config"
+    file.write_text("ECS_CLUSTER=x\n")
+    agent = FakeAgent(file)
+    monkeypatch.setattr(restarting, "HostAgent", lambda *_, **__: agent)
+    clock = {"now": 0.0}
+
+    def sleep(seconds: float) -> None:
+        clock["now"] += seconds
+
+    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr("time.monotonic", lambda: clock["now"])
+    )
+    monkeypatch.setattr(restarting.time, "monotonic", lambda: clock["now"])
+    return Bench(ecsauth, login_file, file, agent, tmp_path / "state")
+
+
+def known(bench: Bench) -> Any:
+    return read_state(bench.state, str(bench.file))
+
+
+def test_idle_run_does_not_look_at_the_agent(bench: Bench) -> None:
+    assert bench.refresh("a.io").code == 0
+    assert (bench.agent.restarts, known(bench).agent_pending) == (1, False)
+    looks = bench.agent.looks
+    assert bench.refresh("a.io").code == 0
+    assert bench.agent.looks == looks
+
+
+def test_file_that_somebody_edited_is_looked_at(bench: Bench) -> None:
+    bench.refresh("a.io")
+    text = bench.file.read_text().replace("a.io", "b.io")
+    bench.file.write_text(text)
+    login = bench.login_file({"a.io": {"auth": b64("u:p")}})
+    bench.ecsauth(
+        "refresh", login, "--to", bench.file, "--restart=always", "--min-restart-interval=0"
+    )
+    assert "b.io" in bench.agent.look_now.settings.auth_data  # type: ignore[union-attr]
+
+
+def test_failed_restart_goes_back_to_what_the_agent_ran_with(bench: Bench) -> None:
+    assert bench.refresh("a.io").code == 0
+    good = bench.file.read_bytes()
+    done = bench.refresh("poison.io")
+    assert done.code == 6
+    assert bench.file.read_bytes() == good
+    assert (known(bench).agent_pending, known(bench).last_code) == (False, 6)
+    assert read_agent_state(bench.state).failures == 1
+
+
+def test_first_write_of_all_is_undone_by_removing_the_file(bench: Bench) -> None:
+    bench.file.unlink()
+    assert bench.refresh("poison.io").code == 6
+    assert not bench.file.exists()
+
+
+def test_way_back_leads_past_what_was_never_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runs; B is written and its restart refused; C is written and fails: back to A."""
+    bench.refresh("a.io")
+    good = bench.file.read_bytes()
+    refused = replace(bench.agent.look_now, verdict=RestartVerdict("unsafe", "no ECS_DATADIR"))
+    before, bench.agent.look_now = bench.agent.look_now, refused
+    done = bench.refresh("b.io")
+    assert (done.code, known(bench).agent_pending) == (5, True)
+    assert RestartRefusedError.exit_code == 5
+    assert b"b.io" in bench.file.read_bytes()
+    bench.agent.look_now = before
+    done = bench.refresh("poison.io")
+    assert done.code == 6
+    assert bench.file.read_bytes() == good
+    assert previous_path(bench.file).read_bytes() == good
+
+
+def test_file_that_was_edited_since_is_not_put_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restart = bench.agent.restart
+
+    def edited() -> bool:
+        restart()
+        bench.file.write_text("ECS_CLUSTER=edited\n")
+        return True
+
+    monkeypatch.setattr(bench.agent, "restart", edited)
+    done = bench.refresh("poison.io")
+    assert done.code == 6
+    assert "was changed by somebody else since, and the agent runs again" in done.err
+    assert bench.file.read_text() == "ECS_CLUSTER=edited\n"
+
+
+def test_way_back_needs_no_state_directory(bench: Bench, tmp_path: Path) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("")
+    good = bench.file.read_bytes()
+    done = bench.refresh("poison.io", more=["--state-dir", blocked / "x"])
+    assert done.code == 6
+    assert "the file before is restored" in done.err
+    assert bench.file.read_bytes() == good
+
+
+def test_other_files_are_not_the_agent_s_unless_it_is_said(bench: Bench) -> None:
+    done = bench.refresh("a.io", restart="auto")
+    assert (done.code, bench.agent.looks) == (0, 0)
+    assert "next: the agent reads this only when it starts" in done.err
+    done = bench.refresh("b.io", restart="never")
+    assert (done.code, bench.agent.looks) == (0, 0)
+    assert bench.refresh("c.io").code == 0
+    assert bench.agent.restarts == 1
+
+
+def test_usual_file_is_the_agent_s(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restarting, "_ENV_FILES", ("/nonexistent", str(bench.file)))
+    done = bench.refresh("a.io", restart="auto")
+    assert (done.code, bench.agent.restarts) == (0, 1)
+    assert "runs with this, the same instance" in done.out
+    assert "next:" not in done.err
+    looks = bench.agent.looks
+    done = bench.refresh("b.io", restart="never")
+    assert (done.code, bench.agent.looks, known(bench).agent_pending) == (0, looks, True)
+    assert "next: the agent reads this only when it starts" in done.err
+    done = bench.refresh("b.io", restart="auto")
+    assert (bench.agent.restarts, known(bench).agent_pending) == (2, False)
+
+
+def test_dry_run_does_not_touch_the_agent(bench: Bench) -> None:
+    done = bench.refresh("a.io", more=["--dry-run"])
+    assert (done.code, bench.agent.looks) == (0, 0)
+
+
+def test_restart_that_was_interrupted_is_remembered(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench.agent, "restart", interrupted)
+    assert bench.refresh("a.io").code == 130
+    assert known(bench).agent_pending
+    assert read_agent_state(bench.state).last_restart
+    monkeypatch.undo()
+    monkeypatch.setattr(restarting, "HostAgent", lambda *_, **__: bench.agent)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    bench.agent.look_now = replace(UP, settings=ENV_FILE.read(bench.file.read_bytes()))
+    login = bench.login_file({"a.io": {"auth": b64("u:p")}})
+    done = bench.ecsauth(
+        *("refresh", login, "--to", bench.file, "--restart=always", "--state-dir", bench.state)
+    )
+    assert (done.code, known(bench).agent_pending) == (0, False)
+
+
+def test_never_in_the_settings_does_not_bind_the_command_that_was_typed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.refresh("a.io", restart="never")
+    monkeypatch.setenv("ECSAUTH_RESTART", "never")
+    done = bench.ecsauth("agent", "restart", bench.file)
+    assert (done.code, bench.agent.restarts) == (0, 1)
+    done = bench.ecsauth("agent", "restart", bench.file, "--restart=never")
+    assert bench.agent.restarts == 1
+
+
+def test_agent_restart_answers_as_json(bench: Bench) -> None:
+    bench.refresh("a.io", restart="never")
+    done = bench.ecsauth("agent", "restart", bench.file, "--json", "-q")
+    assert '"restarted": true' in done.out
+    assert done.err == ""
+    done = bench.ecsauth("agent", "restart", bench.file, "--json", "-q")
+    assert '"restarted": false' in done.out
+
+
+@pytest.mark.parametrize(
+    ("started", "settings", "carried"),
+    [
+        (0.0, UP.settings, False),
+        (4e9, UP.settings, True),
+        (None, UP.settings, None),
+        # The environment counts more than the file: no restart makes the agent read it.
+        (0.0, EngineAuth("docker", "{}"), True),
+    ],
+)
+def test_json_file_goes_by_time(
+    tmp_path: Path, started: float | None, settings: EngineAuth, carried: bool | None
+) -> None:
+    path = tmp_path / "ecs.config.json"
+    path.write_text("{}")
+    given = {"policy": "always", "state_dir": tmp_path}
+    work = AgentWork([LocalFile(path, AGENT_JSON, 1)], given)
+    assert work.carries(replace(UP, started_at=started, settings=settings)) is carried
+
+
+def test_install_units_needs_systemd(ecsauth: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "_SYSTEMD", Path("/nonexistent"))
+    done = ecsauth("install", "units")
+    assert done.code == 4
+    assert "systemd does not run here" in done.err
+
+
+@pytest.mark.parametrize("group", ["agent", "install"])
+def test_group_alone_shows_its_commands(ecsauth: Run, group: str) -> None:
+    done = ecsauth(group)
+    assert done.code == 2
+    assert "Commands:" in done.err
+    assert "Traceback" not in done.err
