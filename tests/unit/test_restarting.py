@@ -110,8 +110,6 @@ def bench(
 
     monkeypatch.setattr("time.sleep", sleep)
     monkeypatch.setattr("time.monotonic", lambda: clock["now"])
-    )
-    monkeypatch.setattr(restarting.time, "monotonic", lambda: clock["now"])
     return Bench(ecsauth, login_file, file, agent, tmp_path / "state")
 
 
