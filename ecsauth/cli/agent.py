@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from ecsauth.cli import options
-from ecsauth.cli.console import print_json, print_lines
+from ecsauth.cli.console import print_json, print_lines, show_help
 from ecsauth.cli.memory import run_lock
 from ecsauth.cli.restarting import AgentWork, as_json, check_host, say_restarted
 from ecsauth.cli.screen import agent_lines
@@ -24,9 +24,11 @@ from ecsauth.targets import DEFAULT_TARGET, parse_target
 from ecsauth.targets.local_file import LocalFile
 
 
-@click.group(short_help="Look at the agent of this host, or restart it safely.")
-def agent() -> None:
+@click.group(invoke_without_command=True, short_help="Look at the agent, or restart it safely.")
+@click.pass_context
+def agent(context: click.Context) -> int:
     """Look at the ECS agent of this host, or restart it safely."""
+    return show_help(context)
 
 
 @agent.command(short_help="Say how the agent is, and what a restart would do.")

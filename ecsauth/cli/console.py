@@ -12,7 +12,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO, TextIO
 
-from ecsauth.errors import EcsauthError, TargetError
+import click
+
+from ecsauth.errors import EcsauthError, TargetError, UsageError
 from ecsauth.targets.stdout import write_stream
 
 _PRIORITIES = {"error": 3, "warning": 4, "next": 5, "note": 6}
@@ -92,6 +94,13 @@ def print_lines(lines: Iterable[str], stream: TextIO | None) -> None:
     except OSError as error:
         if stream is not sys.stderr:
             say("warning", f"the summary could not be printed: {error.strerror}")
+
+
+def show_help(context: click.Context) -> int:
+    """Print the help of a group that was called without a command; return the exit code."""
+    if context.invoked_subcommand is None:
+        print_lines(context.get_help().splitlines(), sys.stderr)
+    return UsageError.exit_code
 
 
 def print_json(document: dict[str, Any]) -> None:

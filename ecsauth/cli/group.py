@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 
 import click
 
 from ecsauth import __version__
-from ecsauth.cli.console import print_lines
-from ecsauth.errors import UsageError
+from ecsauth.cli.console import show_help
 
 COMMANDS = {
     "convert": "ecsauth.cli.transfer:convert",
@@ -58,6 +56,4 @@ class LazyGroup(click.Group):
 @click.pass_context
 def cli(context: click.Context) -> int:
     """Keep private-registry credentials in the ECS agent's configuration, correct and fresh."""
-    if context.invoked_subcommand is None:
-        print_lines(context.get_help().splitlines(), sys.stderr)
-    return UsageError.exit_code
+    return show_help(context)

@@ -12,7 +12,7 @@ import click
 from ecsauth import units as unit_files
 from ecsauth.agent.service import run_program
 from ecsauth.cli import options
-from ecsauth.cli.console import print_lines, say, say_all
+from ecsauth.cli.console import print_lines, say, say_all, show_help
 from ecsauth.cli.environment import settings_path
 from ecsauth.cli.restarting import check_host
 from ecsauth.errors import TargetError
@@ -22,9 +22,11 @@ _SYSTEMD = Path("/run/systemd/system")
 """Is there if systemd is the first process (sd_booted(3))."""
 
 
-@click.group(short_help="Put in place what a host needs: the systemd units.")
-def install() -> None:
+@click.group(invoke_without_command=True, short_help="Put in place what a host needs.")
+@click.pass_context
+def install(context: click.Context) -> int:
     """Put in place what a host needs."""
+    return show_help(context)
 
 
 @install.command(short_help="Put the systemd units in place and enable the timer.")
