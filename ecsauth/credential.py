@@ -80,6 +80,7 @@ class Fetched:
         notes: what was mended or left out, each one line.
         warnings: what may not work, each one line.
         version: what the source calls this state of its secret; empty if it has no such name.
+        is_unchanged: the source has nothing newer than what it gave last time; no credentials.
 
     """
 
@@ -88,6 +89,7 @@ class Fetched:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     version: str = ""
+    is_unchanged: bool = False
 
 
 def check_login(credential: Credential) -> None:

@@ -48,6 +48,8 @@ def judge(environment: Mapping[str, str], mounts: Sequence[Mapping[str, Any]]) -
         return RestartVerdict(UNSAFE, "ECS_DATADIR is not set: its tasks would be orphaned")
     if environment.get("ECS_CHECKPOINT", "").strip().lower() in ("false", "0", "f"):
         return RestartVerdict(UNSAFE, "ECS_CHECKPOINT is off: its tasks would be orphaned")
+    if ".." in directory.split("/"):
+        return RestartVerdict(UNSAFE, f"nobody can tell what is behind ECS_DATADIR ({directory})")
     behind = [item for item in mounts if _holds(str(item.get("Destination", "")), directory)]
     if not behind:
         return RestartVerdict(UNSAFE, f"nothing is mounted at ECS_DATADIR ({directory})")

@@ -6,10 +6,12 @@
     ├── UsageError                   2   the command line or a setting makes no sense
     ├── SourceError                  3   a source gave no credentials
     │   ├── RegistryNameError        3   a key in a login file names no registry
-    │   └── ClockError               3   the clock of this host is wrong
+    │   ├── ClockError               3   the clock of this host is wrong
+    │   └── ObjectMissingError       3   there is no such object in S3
     ├── TargetError                  4   the target was not written and is as it was
     │   ├── EncodeError              4   the credentials do not fit the format or its limits
-    │   └── LockTimeoutError         4   another ecsauth held the target for too long
+    │   ├── LockTimeoutError         4   another ecsauth held the target for too long
+    │   └── ConflictError            4   others wrote the target between our reading and writing
     ├── RestartRefusedError          5   a restart would lose something; it is pending
     ├── AgentError                   6   the agent did not come back
     │   └── NewInstanceError         6   it came back as another container instance
@@ -62,6 +64,10 @@ class ClockError(SourceError):
     """AWS refuses a request because of our clock: then nothing can be said to have expired."""
 
 
+class ObjectMissingError(SourceError):
+    """There is no such object in S3."""
+
+
 class TargetError(EcsauthError):
     """The target was not written; it is as it was."""
 
@@ -74,6 +80,10 @@ class EncodeError(TargetError):
 
 class LockTimeoutError(TargetError):
     """Another process held the target's lock for longer than we were told to wait."""
+
+
+class ConflictError(TargetError):
+    """Somebody else wrote the target after we read it; reading and writing again may help."""
 
 
 class RestartRefusedError(EcsauthError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Callable, Protocol
+from typing import Callable, Protocol, runtime_checkable
 
 from ecsauth.credential import Credential, Fetched
 from ecsauth.errors import SourceError
@@ -28,14 +28,32 @@ class Source(Protocol):
         """Return what there is; raise SourceError if there is nothing at all."""
 
 
+@runtime_checkable
+class ConditionalSource(Protocol):
+    """A source that can tell whether it has anything new."""
+
+    def fetch_unless(self, version: str) -> Fetched | None:
+        """As `Source.fetch`; None if that is still the version."""
+
+
 Verifier = Callable[[Sequence[Credential]], Sequence[Verdict]]
 """Logs in with each credential; verdicts in their order."""
 
 
-def fetch_source(source: Source, now: float) -> Fetched:
-    """Ask one source; what has expired is a problem, and so is a failure."""
+def fetch_source(source: Source, now: float, known_version: str = "") -> Fetched:
+    """Ask one source; what has expired is a problem, and so is a failure.
+
+    Args:
+        source: to be asked.
+        now: Unix seconds.
+        known_version: what it gave before, if nothing but something newer is of use.
+
+    """
     try:
-        fetched = source.fetch()
+        if known_version and isinstance(source, ConditionalSource):
+            fetched = source.fetch_unless(known_version) or Fetched(is_unchanged=True)
+        else:
+            fetched = source.fetch()
     except SourceError as error:
         return Fetched(problems=(error,))
     expired = [item for item in fetched.credentials if item.is_expired(now)]

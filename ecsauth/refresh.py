@@ -136,7 +136,9 @@ def refresh(
             sources[index].name,
             why,
             verified(
-                fetch_source(sources[index], now),
+                fetch_source(
+                    sources[index], now, _known_version(sources, index, views, request, now)
+                ),
                 request.update.verifier,
                 request.update.verify_only_warns,
             ),
@@ -188,6 +190,32 @@ def _due(
     return dict(sorted(due.items()))
 
 
+def _known_version(
+    sources: Sequence[Source],
+    index: int,
+    views: Sequence[_View],
+    request: RefreshRequest,
+    now: float,
+) -> str:
+    """Return the version of a source's answer that every target still has; empty if one has not."""
+    if request.force:
+        return ""
+    versions = set()
+    for view in views:
+        known = view.known(sources)
+        lease, owned = known[index], owned_matches(known, now)[index]
+        if view.error is not None or lease is None or _has_expired(lease, now):
+            return ""
+        held = replace(lease, refresh_at=int(now) + 1)  # all but the time counts
+        versions.add("" if why_due(held, view.digests, owned, now) else lease.version)
+    return versions.pop() if len(versions) == 1 else ""
+
+
+def _has_expired(lease: Lease, now: float) -> bool:
+    expiries = [held.expires_at for held in lease.logins.values()]
+    return any(item is not None and item <= now for item in expiries)
+
+
 def _is_soon(source: Source, views: Sequence[_View], now: float) -> bool:
     leases = [view.leases.by_source.get(view.key(source)) for view in views]
     return any(lease is not None and is_due_soon(lease, now) for lease in leases)
@@ -216,8 +244,9 @@ def _apply(
         if match not in {item.match for item in fetched.credentials}
     )
     fetched = replace(fetched, warnings=(*fetched.warnings, *said))
-    # Only a source that was asked has its logins in `fetched`; the others' are kept by `dropped`.
-    how = replace(request.update, replace=request.update.replace and len(asked) == len(sources))
+    # Only a source that answered has its logins in `fetched`; the others' are kept by `dropped`.
+    answered = [item for item in asked.values() if not item.answer.is_unchanged]
+    how = replace(request.update, replace=request.update.replace and len(answered) == len(sources))
     hold = contextlib.nullcontext() if how.dry_run else view.target.held()
     try:
         with hold:
@@ -247,6 +276,8 @@ def _new_leases(
                 spread=request.spread,
                 recheck=request.recheck,
             )
+            if item.answer.problems:
+                lease = replace(lease, version="")  # not all of that version was taken
             is_free = not sources[index].fingerprint
             leases[index] = replace(lease, refresh_at=0) if is_free else lease
     return leases

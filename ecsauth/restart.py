@@ -8,6 +8,7 @@ tasks first if it is not there (Amazon ECS Developer Guide, "Using non-AWS conta
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Callable, Protocol
 
@@ -24,6 +25,7 @@ MIN_INTERVAL = 300.0
 _MAX_DOUBLINGS = 6
 _STABLE_SECONDS = 2.0
 _POLL_SECONDS = 0.5
+_NUDGE_SECONDS = 3.0
 _LOGS = "look at journalctl -u ecs and /var/log/ecs/ecs-agent.log"
 
 
@@ -68,8 +70,14 @@ class Agent(Protocol):
     def recover(self) -> str:
         """Mend what a restart that was cut off left; say what was done, empty for nothing."""
 
+    def check(self) -> None:
+        """Raise RestartRefusedError if it cannot be restarted from here."""
+
     def restart(self) -> bool:
         """Make it read its settings; False if the restart only waits its turn."""
+
+    def nudge(self) -> None:
+        """Help it up if something else than itself holds it up; never raises."""
 
     def settle(self) -> None:
         """Let go of what was kept for `bring_back`: the new one has proved itself."""
@@ -136,6 +144,20 @@ class History:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """A restart that was begun and has not been proved: the run was cut off.
+
+    Attributes:
+        incarnation: of the agent before.
+        arn: of the container instance before; None if it was not known.
+
+    """
+
+    incarnation: str = ""
+    arn: str | None = None
+
+
+@dataclass(frozen=True)
 class Restarted:
     """What was done about the agent.
 
@@ -166,6 +188,8 @@ class Surrounding:
         note: takes one line for people.
         warn: the same, for what they should not miss.
         begin: called right before the agent is touched, with the history so far.
+        shield: holds off signals for the ``with`` block, where half done is worse than late.
+        has_memory: whether the history outlives this run.
 
     """
 
@@ -174,7 +198,9 @@ class Surrounding:
     sleep: Callable[[float], None]
     note: Callable[[str], None]
     warn: Callable[[str], None]
-    begin: Callable[[History], None] = lambda _: None
+    begin: Callable[[History, Begun], None] = lambda _, __: None
+    shield: Callable[[], AbstractContextManager[None]] = nullcontext
+    has_memory: bool = True
 
 
 @dataclass(frozen=True)
@@ -196,6 +222,7 @@ def make_agent_read(
     rules: Rules,
     history: History,
     around: Surrounding,
+    begun: Begun | None = None,
 ) -> Restarted:
     """Restart the agent if the rules say so, prove that it came back, and go back if it did not.
 
@@ -206,26 +233,35 @@ def make_agent_read(
         rules: how.
         history: of restarts.
         around: times and a way to speak.
+        begun: a restart whose proof was cut off; None if there is none.
 
     """
     case = _Case(agent, carries, put_back, rules, history, around)
     if rules.policy != NEVER:
         try:
-            mended = agent.recover()
+            with around.shield():
+                mended = agent.recover()
         except AgentError as error:
-            return Restarted(True, history, error=error)
+            refused = RestartRefusedError(error.message, error.hint)
+            return Restarted(True, history, error=refused)
         if mended:
             around.warn(mended)
     look = agent.look()
+    if begun is not None and rules.policy != NEVER and look.incarnation != begun.incarnation:
+        return _resume(case, begun)
     if rules.policy != ALWAYS and carries(look):
+        if look.answers and rules.policy != NEVER:
+            agent.settle()
         return Restarted(False, history)
     if rules.policy == NEVER:
         said = f"the agent reads this only when it starts: {agent.command}"
         return Restarted(True, history, said)
-    if look.verdict.outcome == NOT_RUNNING:
+    if look.verdict.outcome == NOT_RUNNING and rules.policy != ALWAYS:
         said = f"the agent does not run ({look.verdict.reason}); it reads this when it starts"
         return Restarted(True, history, said)
-    if wait := _seconds_to_wait(rules, history, around.now()):
+    if not around.has_memory and look.started_at is not None:
+        history = History(max(history.last or 0.0, look.started_at), history.failures)
+    if wait := seconds_to_wait(rules, history, around.now()):
         said = (
             "the agent was restarted a moment ago and has yet to read this: the next restart is"
             f" allowed in {wait:,.0f} s"
@@ -233,9 +269,19 @@ def make_agent_read(
         return Restarted(True, history, said)
     try:
         _check_loss(look, rules, around)
+        agent.check()
     except RestartRefusedError as error:
         return Restarted(True, history, error=error)
     return _drained(case, look)
+
+
+def _resume(case: _Case, begun: Begun) -> Restarted:
+    """Prove a restart of a run that was cut off, or go back."""
+    before = AgentLook(
+        RestartVerdict(SAFE, ""), answers=True, incarnation=begun.incarnation, arn=begun.arn
+    )
+    case.around.note("the last restart of the agent was cut off before its proof: proving it now")
+    return _finish(case, before, case.around.monotonic())
 
 
 def is_refused(look: AgentLook) -> bool:
@@ -245,7 +291,7 @@ def is_refused(look: AgentLook) -> bool:
     return look.verdict.outcome == UNKNOWN or look.running_tasks != 0
 
 
-def _seconds_to_wait(rules: Rules, history: History, now: float) -> float:
+def seconds_to_wait(rules: Rules, history: History, now: float) -> float:
     """Return the seconds until the next restart is allowed; a clock set back is no reason."""
     if history.last is None or rules.force or history.last > now:
         return 0.0
@@ -261,6 +307,13 @@ def _check_loss(look: AgentLook, rules: Rules, around: Surrounding) -> None:
 
     """
     verdict = look.verdict
+    is_up = verdict.outcome not in (NOT_RUNNING, UNKNOWN)
+    if is_up and not look.answers and not rules.force:
+        raise RestartRefusedError(
+            "the agent was not restarted, for nothing could prove that it came back: it does not"
+            " answer",
+            "look at --introspection-url; ecsauth agent restart --force restarts it unproved",
+        )
     if not is_refused(look):
         return
     if verdict.outcome != UNKNOWN and rules.drainer is not None:
@@ -271,9 +324,12 @@ def _check_loss(look: AgentLook, rules: Rules, around: Surrounding) -> None:
             f" {verdict.reason}"
         )
         return
-    hint = "--drain moves service tasks away first; --force restarts it whatever it costs"
+    hint = (
+        "ecsauth agent restart --drain moves tasks of services away first; --force restarts it"
+        " whatever it costs"
+    )
     if verdict.outcome == UNKNOWN:
-        hint = "is Docker up, and are you root? --force restarts it whatever it costs"
+        hint = "is Docker up, and are you root? ecsauth agent restart --force does not ask"
     raise RestartRefusedError(
         f"the agent was not restarted, for {_tasks(look)} could be lost: {verdict.reason}", hint
     )
@@ -296,12 +352,14 @@ def _drained(case: _Case, look: AgentLook) -> Restarted:
             _drain(case, look, drainer)
         except RestartRefusedError as error:
             if not case.rules.force:
-                return Restarted(True, case.history, error=error)
+                tried = History(case.around.now(), case.history.failures + 1)
+                return Restarted(True, tried, error=error)
             case.around.warn(f"restarting the agent all the same (--force): {error.message}")
         return _restart(case, look)
     finally:
         if look.arn:
-            drainer.activate(look.cluster, look.arn)
+            with case.around.shield():
+                drainer.activate(look.cluster, look.arn)
 
 
 def _drain(case: _Case, look: AgentLook, drainer: Drainer) -> None:
@@ -339,44 +397,59 @@ def _check_rest(case: _Case, look: AgentLook, stay: Sequence[str]) -> None:
 def _restart(case: _Case, before: AgentLook) -> Restarted:
     agent, around = case.agent, case.around
     begun, ticks = around.now(), around.monotonic()
-    around.begin(History(begun, case.history.failures))
+    history = case.history
+    around.begin(History(begun, history.failures), Begun(before.incarnation, before.arn))
     around.note(f"restarting the agent; it has {case.rules.timeout:g} s to come back")
     try:
-        if not agent.restart():
-            said = "the restart of the agent is queued: it follows when cloud-init has finished"
-            return Restarted(True, History(begun, 0), said)
+        with around.shield():
+            is_done = agent.restart()
+    except AgentError as error:
+        if agent.look().incarnation == before.incarnation:
+            refused = RestartRefusedError(
+                f"the agent was not restarted and is as before: {error.message}", error.hint
+            )
+            return Restarted(True, History(begun, history.failures + 1), error=refused)
+        return _go_back(case, before, error.message)
+    if not is_done:
+        said = "the restart of the agent is queued: it follows when cloud-init has finished"
+        return Restarted(True, History(begun, history.failures), said)
+    return _finish(case, before, ticks)
+
+
+def _finish(case: _Case, before: AgentLook, ticks: float) -> Restarted:
+    """Prove a restart, or go back. `ticks` is when it began (monotonic seconds)."""
+    agent, around = case.agent, case.around
+    now = around.now()
+    try:
         why = _prove(case, before, case.carries)
     except NewInstanceError as error:
         agent.settle()
-        return Restarted(False, History(begun, 0), error=error)
-    except AgentError as error:
-        now = agent.look()
-        if now.incarnation and now.incarnation == before.incarnation:
-            refused = RestartRefusedError(
-                f"the agent was not restarted and runs as before: {error.message}", error.hint
-            )
-            return Restarted(True, History(begun, 0), error=refused)
-        why = error.message
+        if before.verdict.outcome == SAFE:
+            return Restarted(False, History(now, 0), error=error)
+        said = f"the agent was restarted and runs with this; as expected, {error.message}"
+        return Restarted(False, History(now, 0), said, is_done=True)
     if why:
-        return _go_back(case, before, why, History(begun, case.history.failures + 1))
+        return _go_back(case, before, why)
     agent.settle()
     seconds = around.monotonic() - ticks
-    said = f"the agent was restarted and runs with this, the same instance ({seconds:,.1f} s)"
-    if not before.arn:
-        said = f"the agent was restarted and runs with this ({seconds:,.1f} s)"
-    return Restarted(False, History(begun, 0), said, is_done=True)
+    same = ", the same instance" if before.arn else ""
+    said = f"the agent was restarted and runs with this{same} ({seconds:,.1f} s)"
+    return Restarted(False, History(now, 0), said, is_done=True)
 
 
-def _go_back(case: _Case, before: AgentLook, why: str, history: History) -> Restarted:
+def _go_back(case: _Case, before: AgentLook, why: str) -> Restarted:
     """Put the content before in its place, and prove that the agent runs with that."""
+    history = History(case.around.now(), case.history.failures + 1)
     failed = f"the agent did not come back with the new settings: {why}"
     case.around.warn(f"{failed}; going back")
     try:
-        why_not = case.put_back()
+        with case.around.shield():
+            why_not = case.put_back()
     except EcsauthError as failure:
         why_not = str(failure)
     try:
-        case.agent.bring_back()
+        with case.around.shield():
+            case.agent.bring_back()
         still = _prove(case, before, lambda _: True)
     except AgentError as failure:
         still = failure.message
@@ -396,10 +469,14 @@ def _prove(case: _Case, before: AgentLook, carries: Carries) -> str:
     around, timeout = case.around, case.rules.timeout
     end = around.monotonic() + timeout
     good: tuple[float, str] | None = None
+    nudged = around.monotonic()
     while True:
         look = case.agent.look()
         why = _what_lacks(look, before, carries)
         now = around.monotonic()
+        if not look.incarnation and now - nudged >= _NUDGE_SECONDS:
+            case.agent.nudge()
+            nudged = now
         if why:
             good = None
         elif good is None or good[1] != look.incarnation:
@@ -418,14 +495,14 @@ def _what_lacks(look: AgentLook, before: AgentLook, carries: Carries) -> str:
         return "its container was not started again"
     if not carries(look):
         return "its container does not carry them"
-    if not look.answers:
+    if not look.answers and (before.answers or not before.incarnation):
         return "it does not answer (introspection)"
     if before.arn and not look.arn:
         return "it has not registered"
     if before.arn and look.arn != before.arn:
         raise NewInstanceError(
             f"the agent has registered as a new container instance, {look.arn}; tasks of"
-            f" {before.arn} are orphaned",
+            f" {before.arn}, if it had any, are orphaned",
             "set ECS_DATADIR; deregister the old one (aws ecs deregister-container-instance"
             " --force)",
         )

@@ -148,6 +148,7 @@ class Child:
 
         begun = time.monotonic()
         stopping_at = None
+        is_terminated = False
         # In a session of its own: Ctrl-C in our terminal reaches us and not its write.
         with subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
             self.command, env=self.environment, stdin=subprocess.DEVNULL, start_new_session=True
@@ -161,7 +162,9 @@ class Child:
                 if stopping_at is None and self.is_stopping():
                     stopping_at = now
                 late = now - begun > self.limit
-                if late or (stopping_at is not None and now - stopping_at > self.grace):
+                late = late or (stopping_at is not None and now - stopping_at > self.grace)
+                if late and not is_terminated:  # once: a second one would cut off its way out
+                    is_terminated = True
                     process.terminate()
                 if now - begun > self.limit + self.grace:
                     process.kill()

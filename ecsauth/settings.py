@@ -30,12 +30,15 @@ PREFIX = "ECSAUTH_"
 NAMES = frozenset(
     f"{PREFIX}{name}"
     for name in (
+        "BASE",
+        "BUCKET_KEY",
         "CA_FILE",
         "DRAIN",
         "DRAIN_TIMEOUT",
         "DRY_RUN",
         "ENV_FILE",
         "EVERY",
+        "EXPECTED_BUCKET_OWNER",
         "FIX",
         "FORCE",
         "FORCE_RESTART",
@@ -46,6 +49,7 @@ NAMES = frozenset(
         "INTROSPECTION_URL",
         "JITTER",
         "JSON",
+        "KMS_KEY_ID",
         "LOCK_TIMEOUT",
         "LOG_FORMAT",
         "MIN_RESTART_INTERVAL",
@@ -60,6 +64,7 @@ NAMES = frozenset(
         "SELECT",
         "SERVICE_MANAGER",
         "SOURCES",
+        "SSE",
         "STATE_DIR",
         "TARGETS",
         "TIMEOUT",
@@ -67,6 +72,7 @@ NAMES = frozenset(
         "VERBOSE",
         "VERIFY",
         "VERIFY_TIMEOUT",
+        "WHOLE_FILE",
     )
 )
 """Every variable that a command reads."""

@@ -71,10 +71,24 @@ class TargetState:
 
 @dataclass(frozen=True)
 class AgentState:
-    """What is known of restarts of the agent: when the last was, failures since one went well."""
+    """What is known of restarts of the agent.
+
+    Attributes:
+        last_restart: when the last was; None if never.
+        failures: since one went well.
+        begun: the agent's incarnation before a restart that is not proved yet; else empty.
+        begun_arn: its container instance then; empty if it was not known.
+        boot: of the host, during which that was.
+        drained: ARN of the container instance that we have set to DRAINING; else empty.
+
+    """
 
     last_restart: int | None = None
     failures: int = 0
+    begun: str = ""
+    begun_arn: str = ""
+    boot: str = ""
+    drained: str = ""
 
 
 def text_digest(salt: str, text: bytes) -> str:
@@ -114,7 +128,11 @@ def write_state(directory: Path, target: str, state: TargetState) -> bool:
 def read_agent_state(directory: Path) -> AgentState:
     """Return what is known of restarts; never raises."""
     entry = _read_all(directory)["agent"]
-    return AgentState(_time(entry, "last_restart"), _time(entry, "failures") or 0)
+    return AgentState(
+        _time(entry, "last_restart"),
+        _time(entry, "failures") or 0,
+        **{name: _text(entry, name) for name in ("begun", "begun_arn", "boot", "drained")},
+    )
 
 
 def write_agent_state(directory: Path, state: AgentState) -> bool:

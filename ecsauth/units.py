@@ -104,7 +104,8 @@ def render(template: str, installation: Installation) -> str:
     named = f" --env-file {_quoted(settings)}" if settings != _SETTINGS else ""
     text = template.replace(f"ExecStart={_PROGRAM} refresh", f"ExecStart={command} refresh{named}")
     text = text.replace(f"ExecStart={_PROGRAM} run", f"ExecStart={command} run{named}")
-    text = text.replace(_SETTINGS, settings)
+    for directive in ("ConditionPathExists=", "EnvironmentFile=-"):
+        text = text.replace(f"{directive}{_SETTINGS}\n", f"{directive}{settings}\n")
     return text.replace(_WRITABLE, f"ReadWritePaths={' '.join(writable)}\n" if writable else "")
 
 

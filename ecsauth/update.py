@@ -10,15 +10,18 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Protocol
 
-from ecsauth.credential import Credential, Fetched
+from ecsauth.credential import Credential, Fetched, with_known_expiry
 from ecsauth.docker_config import select
 from ecsauth.engine_auth import AUTO, DOCKERCFG, UNSET, EngineAuth, decode, difference, shown_key
-from ecsauth.errors import EcsauthError, SourceError
+from ecsauth.errors import ConflictError, EcsauthError, SourceError
 from ecsauth.fetch import Source, Verifier, fetch_all, verified
 from ecsauth.jsontext import dumps_jq
 from ecsauth.layout import Layout
 from ecsauth.plan import Plan, make_plan
 from ecsauth.registry import parse_ecr_host
+
+MAX_CONFLICTS = 40
+"""How often a target that others write at the same time is read again, before we give up."""
 
 
 class Target(Protocol):
@@ -33,8 +36,17 @@ class Target(Protocol):
     def read(self) -> bytes:
         """Return the text as it is; empty if there is none."""
 
-    def write(self, text: bytes) -> tuple[str, ...]:
-        """Replace the text that `read` gave, whole or not at all; return notes for the user."""
+    def write(self, text: bytes, expires_at: int | None = None) -> tuple[str, ...]:
+        """Replace the text that `read` gave, whole or not at all; return notes for the user.
+
+        Args:
+            text: to be there.
+            expires_at: when the first of its logins expires (Unix seconds), if that is known.
+
+        Raises:
+            ConflictError: what `read` gave is there no more.
+
+        """
 
 
 @dataclass(frozen=True)
@@ -111,6 +123,8 @@ def apply_fetched(
 ) -> Outcome:
     """Bring what was fetched into `target`, which the caller holds unless it is a dry run.
 
+    If others write a target that cannot be held, it is read and written again.
+
     Args:
         fetched: what the sources gave.
         target: is read, and written if anything changes.
@@ -122,6 +136,19 @@ def apply_fetched(
         TargetError: nothing was written.
 
     """
+    conflicts = 0
+    while True:
+        try:
+            return _apply_once(fetched, target, request, now, dropped)
+        except ConflictError:
+            conflicts += 1
+            if conflicts >= MAX_CONFLICTS:
+                raise
+
+
+def _apply_once(
+    fetched: Fetched, target: Target, request: Request, now: float, dropped: Collection[str]
+) -> Outcome:
     text = target.read()
     layout = target.layout
     current = layout.read(text)
@@ -144,7 +171,7 @@ def apply_fetched(
         new_text = layout.write(text, plan.engine_auth)
         _verify(layout, new_text, plan)
         if not request.dry_run:
-            notes += target.write(new_text)
+            notes += target.write(new_text, _first_expiry(plan))
     return Outcome(
         plan=plan,
         written=plan.changed and not request.dry_run,
@@ -208,6 +235,11 @@ def raw_settings(
     ]
     text = layout.write(b"", settings)
     return text, [*warnings, *filter(None, [layout.warning(settings)])]
+
+
+def _first_expiry(plan: Plan) -> int | None:
+    known = [with_known_expiry(item).expires_at for item in plan.credentials]
+    return min((item for item in known if item is not None), default=None)
 
 
 def _verify(layout: Layout, text: bytes, plan: Plan) -> None:

@@ -67,7 +67,7 @@ def inspect_agent(environment: Mapping[str, str]) -> AgentContainer:
             attributes = client.containers.get(NAME).attrs
     except NotFound:
         return AgentContainer(RestartVerdict(NOT_RUNNING, f"there is no container {NAME}"))
-    except (DockerException, OSError) as error:
+    except (DockerException, OSError, ValueError) as error:  # ValueError: a DOCKER_HOST of no sense
         return AgentContainer(RestartVerdict(UNKNOWN, _why_unknown(error)))
     try:
         return read_attributes(attributes)

@@ -32,6 +32,9 @@ class EcsDrainer:
         sleep: waits that many seconds.
         note: takes a line of progress.
         warn: takes what must not be missed.
+        remember: takes the ARN of the instance that is ours to activate, empty for none; it
+            outlives this run.
+        remembered: the ARN that it was given last.
         poll: seconds between two looks.
 
     """
@@ -45,6 +48,8 @@ class EcsDrainer:
         sleep: Callable[[float], None],
         note: Callable[[str], None],
         warn: Callable[[str], None],
+        remember: Callable[[str], None] = lambda _: None,
+        remembered: str = "",
         poll: float = _POLL_SECONDS,
     ) -> None:
         self._aws = Aws(environment)
@@ -54,7 +59,8 @@ class EcsDrainer:
         self._note = note
         self._warn = warn
         self._poll = poll
-        self._is_ours = False
+        self._remember = remember
+        self._ours = remembered
 
     def drain(self, cluster: str, arn: str) -> Sequence[str]:
         """Set the instance to DRAINING and wait until its services have left.
@@ -75,9 +81,12 @@ class EcsDrainer:
 
     def activate(self, cluster: str, arn: str) -> None:
         """Set the instance to ACTIVE, if it was `drain` that set it to DRAINING."""
-        if not self._is_ours:
+        if self._ours != arn:
             return
         try:
+            if self._instance(_cluster(cluster, arn), arn).get("status") != "DRAINING":
+                self._remember("")
+                return
             self._set_state(_cluster(cluster, arn), arn, "ACTIVE")
         except (SourceError, RestartRefusedError) as error:
             self._warn(
@@ -86,14 +95,16 @@ class EcsDrainer:
                 f" --cluster {_cluster(cluster, arn)} --container-instances {arn}"
             )
         else:
-            self._is_ours = False
+            self._ours = ""
+            self._remember("")
             self._note("the instance is ACTIVE again")
 
     def _drain(self, cluster: str, arn: str) -> Sequence[str]:
         instance = self._instance(cluster, arn)
         if instance.get("status") == "ACTIVE":
             # From now on it may be ours to undo, also if the answer never comes.
-            self._is_ours = True
+            self._ours = arn
+            self._remember(arn)
             self._set_state(cluster, arn, "DRAINING")
         end = self._monotonic() + self._timeout
         shown = -1

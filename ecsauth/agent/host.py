@@ -12,7 +12,7 @@ from ecsauth.agent.recreate import Container
 from ecsauth.agent.service import DOCKER, SYSTEMD, Run, Service, Systemd, Upstart, choose
 from ecsauth.datadir import NOT_RUNNING, UNKNOWN, RestartVerdict
 from ecsauth.engine_auth import EngineAuth
-from ecsauth.errors import AgentError, EcsauthError
+from ecsauth.errors import EcsauthError, RestartRefusedError
 from ecsauth.restart import AgentLook
 
 
@@ -81,20 +81,23 @@ class HostAgent:
         """Mend what a restart that was cut off left."""
         return self.service.recover()
 
-    def restart(self) -> bool:
-        """Make it read its settings.
-
-        Raises:
-            AgentError: it cannot be restarted from here, or that failed.
-
-        """
+    def check(self) -> None:
+        """Raise RestartRefusedError if it cannot be restarted from here."""
         container = self._container or inspect_agent(self._environment)
         if self.service.name == DOCKER and container.is_ecs_init_s and not self._forced:
-            raise AgentError(
+            raise RestartRefusedError(
                 "ecs-init started the agent, and its service is not seen from here",
                 "run ecsauth on the host itself, not in a container",
             )
+        self.service.check()
+
+    def restart(self) -> bool:
+        """Make it read its settings; raise AgentError if that failed."""
         return self.service.restart()
+
+    def nudge(self) -> None:
+        """Help it up if something else than itself holds it up."""
+        self.service.nudge()
 
     def settle(self) -> None:
         """Let go of what was kept."""

@@ -75,9 +75,10 @@ def count_tasks(document: Mapping[str, Any]) -> int:
     tasks = document.get("Tasks") or []
     if not isinstance(tasks, list):
         raise EcsauthError("what answers is not the ECS agent: its tasks are no list")
-    return sum(
-        1 for task in tasks if isinstance(task, dict) and task.get("KnownStatus") != _STOPPED
-    )
+    stopped = [
+        task for task in tasks if isinstance(task, dict) and task.get("KnownStatus") == _STOPPED
+    ]
+    return len(tasks) - len(stopped)
 
 
 def _get(url: str) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 from ecsauth.agent.container import NAME, connected, probe
 from ecsauth.agent.service import DOCKER
 from ecsauth.engine_auth import AUTH_DATA_KEY, AUTH_TYPE_KEY, EngineAuth
-from ecsauth.errors import AgentError
+from ecsauth.errors import AgentError, RestartRefusedError
 
 ASIDE = f"{NAME}-ecsauth-before"
 NEW = f"{NAME}-ecsauth-new"
@@ -45,6 +45,8 @@ class Container:
     def __init__(self, environment: Mapping[str, str], settings: EngineAuth | None) -> None:
         self._environment = environment
         self._settings = settings
+        self._made = ""
+        """Id of the container that took the place of the old one."""
 
     def is_down(self) -> bool:
         """Return False: Docker itself has said what there is to say."""
@@ -65,6 +67,29 @@ class Container:
             found = {name: _find(client, name) for name in (NAME, NEW, ASIDE)}
             return _mend(found[NAME], found[NEW], found[ASIDE])
 
+    def check(self) -> None:
+        """Refuse what nothing could bring back.
+
+        Raises:
+            RestartRefusedError: it was run with ``--rm``.
+
+        """
+        if self._settings is None:
+            return
+        try:
+            with self._docker("the agent's container cannot be looked at") as client:
+                found = _find(client, NAME)
+        except AgentError as error:
+            raise RestartRefusedError(error.message, error.hint) from error
+        if found is not None and (found.attrs.get("HostConfig") or {}).get("AutoRemove"):
+            raise RestartRefusedError(
+                f"{NAME} was run with --rm: once stopped, nothing could bring it back",
+                "run it without --rm",
+            )
+
+    def nudge(self) -> None:
+        """Do nothing: nobody makes it wait."""
+
     def restart(self) -> bool:
         """Put a new container in the place of the old one.
 
@@ -77,12 +102,8 @@ class Container:
             if self._settings is None:
                 old.restart(timeout=_stop_seconds(old))
                 return True
-            if (old.attrs.get("HostConfig") or {}).get("AutoRemove"):
-                raise AgentError(
-                    f"{NAME} was run with --rm: once stopped, nothing could bring it back",
-                    "run it without --rm",
-                )
             new = self._create(client, old)
+            self._made = new.id
             old.stop(timeout=_stop_seconds(old))
             old.update(restart_policy=_NO_POLICY)
             old.rename(ASIDE)
@@ -106,6 +127,13 @@ class Container:
         """
         with self._docker("the container before could not be brought back") as client:
             current, new, old = (_find(client, name) for name in (NAME, NEW, ASIDE))
+            is_foreign = current is not None and self._made not in ("", current.id)
+            if old is not None and is_foreign:
+                raise AgentError(
+                    f"somebody else has started a container {NAME} meanwhile; the one before is"
+                    f" kept as {ASIDE}",
+                    "what starts it? a unit of your own?",
+                )
             if old is not None:
                 _put_back(current, old)
             elif not _mend(current, new, None):
@@ -134,7 +162,7 @@ class Container:
         except APIError as error:
             said = str(error.explanation or "").splitlines()[:1]
             raise AgentError(f"{failed}: {_safe(said[0] if said else 'Docker refuses')}") from error
-        except (DockerException, OSError, KeyError, TypeError) as error:
+        except (DockerException, OSError, KeyError, TypeError, ValueError) as error:
             raise AgentError(f"{failed}: {type(error).__name__}", "is Docker up?") from error
 
 
@@ -162,7 +190,9 @@ def new_config(attributes: Mapping[str, Any], settings: EngineAuth) -> dict[str,
         if mount.get("Type") == "volume" and _ANONYMOUS.fullmatch(str(mount.get("Name", ""))):
             read_only = "" if mount.get("RW", True) else ":ro"
             bind = f"{mount['Name']}:{mount['Destination']}{read_only}"
-            if not any(item.split(":")[:2] == bind.split(":")[:2] for item in binds):
+            if not _name_mount(host, mount) and not any(
+                item.split(":")[:2] == bind.split(":")[:2] for item in binds
+            ):
                 binds.append(bind)
     host["Binds"] = binds or None
     config["HostConfig"] = host
@@ -172,6 +202,17 @@ def new_config(attributes: Mapping[str, Any], settings: EngineAuth) -> dict[str,
             "EndpointsConfig": {mode: _endpoint(networks[mode], attributes)}
         }
     return config
+
+
+def _name_mount(host: dict[str, Any], mount: Mapping[str, Any]) -> bool:
+    """Name an unnamed volume where it was asked for with --mount; False if it was not."""
+    mounts = [dict(item) for item in host.get("Mounts") or []]
+    for item in mounts:
+        if item.get("Target") == mount["Destination"]:
+            item["Source"] = mount["Name"]
+            host["Mounts"] = mounts
+            return True
+    return False
 
 
 def new_environment(lines: Sequence[str], settings: EngineAuth) -> list[str]:
@@ -229,8 +270,7 @@ def _mend(current: Any, new: Any, aside: Any) -> str:
         return ""
     words = "a restart of the agent had been cut off; the container before runs again"
     if aside is not None and current is not None and current.status == "running":
-        aside.remove()  # the new one is up; what follows tells whether it is what it should be
-        return "a restart of the agent had been cut off; its new container runs"
+        return ""  # the new one is up: it is proved next, and until then the old one is kept
     policy = _policy(new) or _policy(current)
     if aside is not None:
         for half in (item for item in (current, new) if item is not None):

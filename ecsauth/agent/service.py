@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Protocol
 
-from ecsauth.errors import AgentError
+from ecsauth.errors import AgentError, RestartRefusedError
 
 SYSTEMD, UPSTART, DOCKER = "systemd", "upstart", "docker"
 MANAGERS = (SYSTEMD, UPSTART, DOCKER)
 
 _UNIT = "ecs.service"
+_ALONE = "--job-mode=ignore-dependencies"
 _LIMIT_SECONDS = 150.0
 """Longer than a unit has by default to stop (90 s, systemd-system.conf(5))."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -49,6 +50,12 @@ class Service(Protocol):
 
     def restart(self) -> bool:
         """Restart the agent so that it reads its settings; False if that is only queued."""
+
+    def check(self) -> None:
+        """As `restart.Agent`."""
+
+    def nudge(self) -> None:
+        """As `restart.Agent`."""
 
     def settle(self) -> None:
         """Let go of what was kept."""
@@ -108,8 +115,17 @@ class Systemd:
         if self._run(["systemctl", "is-active", "cloud-final.service"]).said == "activating":
             self._do("--no-block", "restart", _UNIT)
             return False
-        self._do("--job-mode=ignore-dependencies", "restart", _UNIT)
+        self._do(_ALONE, "restart", _UNIT)
         return True
+
+    def check(self) -> None:
+        """Refuse what only root may do."""
+        _check_root()
+
+    def nudge(self) -> None:
+        """Start the unit at once if its own restart waits: it may be our unit that it awaits."""
+        if self._run(["systemctl", "show", "-p", "Job", _UNIT]).said not in ("", "Job=", "Job=0"):
+            self._run(["systemctl", "--no-block", _ALONE, "start", _UNIT])
 
     def settle(self) -> None:
         """Do nothing: nothing is kept."""
@@ -117,7 +133,7 @@ class Systemd:
     def bring_back(self) -> None:
         """Restart the unit, however often it has failed."""
         self._run(["systemctl", "reset-failed", _UNIT])
-        self._do("--job-mode=ignore-dependencies", "restart", _UNIT)
+        self._do(_ALONE, "restart", _UNIT)
 
     def _do(self, *arguments: str) -> None:
         _checked(self._run, ["systemctl", *arguments])
@@ -137,7 +153,7 @@ class Upstart:
         return "stop/waiting" in self._run(["initctl", "status", "ecs"]).said
 
     def recover(self) -> str:
-        """Start the job if it is stopped though it was we who stopped it: nobody knows; do not."""
+        """Do nothing: a job that is stopped may be so by somebody's will."""
         return ""
 
     def restart(self) -> bool:
@@ -146,6 +162,13 @@ class Upstart:
             _checked(self._run, ["initctl", "stop", "ecs"])
         _checked(self._run, ["initctl", "start", "ecs"])
         return True
+
+    def check(self) -> None:
+        """Refuse what only root may do."""
+        _check_root()
+
+    def nudge(self) -> None:
+        """Do nothing: upstart makes it wait for nobody."""
 
     def settle(self) -> None:
         """Do nothing: nothing is kept."""
@@ -179,6 +202,17 @@ def choose(run: Run, forced: str = "", *, is_container_up: bool, root: Path = Pa
     elif run(["initctl", "status", "ecs"]).said.startswith("ecs "):
         return UPSTART
     return DOCKER
+
+
+def _check_root() -> None:
+    """Refuse what only root may do.
+
+    Raises:
+        RestartRefusedError: we are not root.
+
+    """
+    if os.geteuid() != 0:
+        raise RestartRefusedError("only root can restart the agent", "run it with sudo")
 
 
 def _checked(run: Run, command: Sequence[str]) -> None:

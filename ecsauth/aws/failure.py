@@ -27,14 +27,25 @@ _UNKNOWN_KEYS = frozenset(
         "InvalidClientTokenId",
         "InvalidSignatureException",
         "SignatureDoesNotMatch",
+        "InvalidAccessKeyId",
     }
 )
 _THROTTLED = frozenset(
-    {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
+    {
+        "ThrottlingException",
+        "Throttling",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "SlowDown",
+    }
 )
 _MISSING = frozenset({"ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound"})
 _ARN = re.compile(r"arn:aws[a-z-]*:(?:sts|iam)::[0-9]{12}:[\w+=,.@/-]{1,400}")
 _ACTION = re.compile(r"[a-z0-9-]{2,40}:[A-Za-z]{2,60}")
+
+
+class DamagedError(Exception):
+    """What came is not what was stored."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +105,11 @@ def source_error(error: Exception, call: Call, principal: Callable[[], str]) -> 
             f"{call.subject}: no answer from AWS{where} ({type(error).__name__})",
             "is the region right? look at the route, the proxy and the VPC endpoints",
         )
+    if isinstance(error, (raised.FlexibleChecksumError, raised.IncompleteReadError, DamagedError)):
+        return SourceError(
+            f"{call.subject} came damaged: it is not what its checksum says",
+            "try again; else publish it again",
+        )
     if isinstance(error, FileNotFoundError):
         return SourceError(
             f"{call.subject}: no AWS credentials: a file or program that gives them is missing",
@@ -140,6 +156,8 @@ def _answered(response: Mapping[str, Any], call: Call, principal: Callable[[], s
         )
     if code in _THROTTLED:
         return SourceError(f"{call.subject}: AWS throttles {call.action}", "wait, then try again")
+    if code == "NoSuchBucket":
+        return SourceError(f"{call.subject}: there is no such bucket", "look at its name")
     if code in _MISSING:
         return SourceError(f"{call.subject}: there is no such name{where}", "look at its region")
     if code == "InvalidRequestException" and "delet" in text:

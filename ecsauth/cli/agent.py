@@ -101,8 +101,10 @@ def restart(context: click.Context, /, target: str, **given: Any) -> int:
         words = f"the agent runs with what {target} has; --restart=always restarts it all the same"
         print_lines([words], None if given["as_json"] else sys.stdout)
     code = say_restarted(done, quiet=given["quiet"], to_stdout=not given["as_json"])
+    if done.is_pending and given["policy"] != NEVER:
+        code = code or RestartRefusedError.exit_code  # it was asked for, and is not done
     if given["as_json"]:
-        print_json(as_json(done) or {})
+        print_json({**(as_json(done) or {}), "code": code})
     return code
 
 

@@ -4,15 +4,46 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
 
 from ecsauth.cli.console import stdin_stream
+from ecsauth.files import read_input
 from ecsauth.sources import Account, Context
+
+if TYPE_CHECKING:
+    from ecsauth.targets.s3 import S3Target
 
 
 def make_context(helper_timeout: float, select: str) -> Context:
     """Return what sources need from this process."""
     return Context(os.environ, stdin_stream(), helper_timeout, select, _owner_of)
+
+
+def s3_maker(given: Mapping[str, Any]) -> Callable[[str], S3Target]:
+    """Return what makes a target of an ``s3://`` URL.
+
+    Args:
+        given: values of the options of `options.publishing`, and ``base``, if there are any.
+
+    """
+
+    def make(text: str) -> S3Target:
+        from ecsauth.targets.s3 import open_target
+
+        base = given.get("base")
+        return open_target(
+            text,
+            os.environ,
+            algorithm=given.get("sse") or "",
+            key_id=given.get("kms_key_id") or "",
+            bucket_key=bool(given.get("bucket_key")),
+            base=None if base is None else read_input(base, "look at --base"),
+            owner=given.get("expected_bucket_owner") or "",
+        )
+
+    return make
 
 
 def account_of(name: str) -> Account | None:

@@ -14,6 +14,8 @@ COMMANDS = {
     "migrate": "ecsauth.cli.transfer:migrate",
     "refresh": "ecsauth.cli.refresh:refresh",
     "run": "ecsauth.cli.daemon:run",
+    "publish": "ecsauth.cli.publication:publish",
+    "pull": "ecsauth.cli.publication:pull",
     "check": "ecsauth.cli.inspection:check",
     "explain": "ecsauth.cli.inspection:explain_images",
     "verify": "ecsauth.cli.verification:verify",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -31,13 +32,13 @@ def check(target: str, fix: bool, as_json: bool, lock_timeout: float) -> int:
     """Say what is wrong with TARGET, and with which of its readers.
 
     TARGET is a path (by default /etc/ecs/ecs.config; one that ends in .json is the agent's JSON
-    file) or - for standard input. An error means that credentials are lost; a warning, that it
-    works here and breaks there: ecs-init, docker run --env-file and systemd read the file by
-    different rules, and none of them says a word. Exit code 7 if there is an error.
+    file), s3://BUCKET/KEY, or - for standard input. An error means that credentials are lost; a
+    warning, that it works here and breaks there: ecs-init, docker run --env-file and systemd read
+    the file by different rules, and none of them says a word. Exit code 7 if there is an error.
     """
-    if fix and target == "-":
-        raise UsageError("--fix needs a file, not standard input")
-    reading = read_target(target, stdin_stream())
+    if fix and (target == "-" or "://" in target):
+        raise UsageError("--fix needs a file of this host")
+    reading = read_target(target, stdin_stream(), os.environ)
     findings = check_text(reading.layout, reading.text, time.time(), reading.around)
     fixed = False
     if fix and any(item.fixable for item in findings):
@@ -45,7 +46,7 @@ def check(target: str, fix: bool, as_json: bool, lock_timeout: float) -> int:
         destination = parse_target(target, lock_timeout, result_stream())
         fixed, notes = mend_target(destination, mend_text, rewrite=rewrite)
         say_all("note", notes)
-        reading = read_target(target, stdin_stream())
+        reading = read_target(target, stdin_stream(), os.environ)
         findings = check_text(reading.layout, reading.text, time.time(), reading.around)
     if as_json:
         print_json(_check_document(reading, findings, fixed))
@@ -62,7 +63,7 @@ def check(target: str, fix: bool, as_json: bool, lock_timeout: float) -> int:
     metavar="TARGET",
     default=DEFAULT_TARGET,
     show_default=True,
-    help="Where the settings are: a path, or - for standard input.",
+    help="Where the settings are: a path, s3://BUCKET/KEY, or - for standard input.",
 )
 @options.as_json
 @options.common
@@ -71,7 +72,7 @@ def explain_images(images: tuple[str, ...], target: str, as_json: bool) -> int:
 
     An IMAGE is written as in the task definition. No password is ever shown.
     """
-    reading = read_target(target, stdin_stream())
+    reading = read_target(target, stdin_stream(), os.environ)
     view = decode(reading.settings)
     found = [explain(view, image) for image in images]
     if as_json:

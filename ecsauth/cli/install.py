@@ -16,7 +16,7 @@ from ecsauth.cli.console import print_lines, say, say_all, show_help
 from ecsauth.cli.environment import settings_path
 from ecsauth.cli.restarting import check_host
 from ecsauth.errors import TargetError
-from ecsauth.targets import DEFAULT_TARGET
+from ecsauth.files import target_error
 
 _SYSTEMD = Path("/run/systemd/system")
 """Is there if systemd is the first process (sd_booted(3))."""
@@ -76,6 +76,8 @@ def units(
             state=str(state_dir.absolute()),
         )
         say_all("warning", _writable_by_others(Path(command[0])))
+        if not dry_run:
+            _make_state_directory(state_dir)
         changes = unit_files.install(installation, run_program, dry_run=dry_run)
     say_all("note", [] if quiet else changes.notes)
     lines = changes.lines or [
@@ -87,6 +89,19 @@ def units(
     if not uninstall and not quiet:
         _say_next(settings)
     return 0
+
+
+def _make_state_directory(path: Path) -> None:
+    """Make it, for a unit may write only where something is.
+
+    Raises:
+        TargetError: it cannot be made.
+
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise target_error(path, error, "was not made") from error
 
 
 def _say_next(settings: str) -> None:
@@ -106,8 +121,6 @@ def _command() -> list[str]:
 
 def _folders(path: Path) -> list[str]:
     """Return the folder of a file, and that of the file behind a symlink."""
-    if path == Path(DEFAULT_TARGET):
-        return ["/etc/ecs"]
     return sorted({str(path.absolute().parent), str(path.resolve().parent)})
 
 

@@ -15,9 +15,8 @@ from ecsauth.files import locked
 from ecsauth.lease import Leases
 from ecsauth.refresh import TargetResult
 from ecsauth.state import TargetState, read_state, write_state
-from ecsauth.targets.local_file import LocalFile
 from ecsauth.targets.stdout import Stdout
-from ecsauth.update import Outcome
+from ecsauth.update import Outcome, Target
 
 _FROM_THIS_RUN = frozenset({"added", "updated", "unchanged"})
 
@@ -89,9 +88,7 @@ def run_lock(directory: Path, timeout: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def remembered(
-    directory: Path, target: LocalFile | Stdout, source: str, *, dry_run: bool
-) -> Iterator[Run]:
+def remembered(directory: Path, target: Target, source: str, *, dry_run: bool) -> Iterator[Run]:
     """Note in the state directory how the ``with`` block ends, an error too.
 
     Where there is no permission to, nothing is noted and nothing fails.
@@ -103,8 +100,8 @@ def remembered(
         run.code = error.exit_code
         raise
     finally:
-        if isinstance(target, LocalFile) and not dry_run:
-            _remember(directory, str(target.path.absolute()), source, run, int(time.time()))
+        if not isinstance(target, Stdout) and not dry_run:
+            _remember(directory, _state_name(target.name), source, run, int(time.time()))
 
 
 def _remember(directory: Path, name: str, source: str, run: Run, now: int) -> None:
@@ -154,4 +151,4 @@ def _spelled(source: str) -> str:
 
 def _state_name(target: str) -> str:
     """Return what a target is remembered under."""
-    return str(Path(target).absolute())
+    return target if "://" in target else str(Path(target).absolute())

@@ -49,7 +49,8 @@ targets = option(
     multiple=True,
     default=[DEFAULT_TARGET],
     show_default=DEFAULT_TARGET,
-    help="A path; one that ends in .json is the agent's JSON file. May be repeated.",
+    help="A path (one that ends in .json is the agent's JSON file) or s3://BUCKET/KEY. May be"
+    " repeated.",
 )
 
 
@@ -204,6 +205,29 @@ def restarting(default: str, *force: str) -> Callable[[_F], _F]:
         return command
 
     return give
+
+
+_PUBLISHING = (
+    option(
+        "--sse",
+        type=click.Choice(["AES256", "aws:kms"]),
+        help="How S3 encrypts the object; by default as the bucket says.",
+    ),
+    option("--kms-key-id", metavar="KEY", help="The key for --sse aws:kms; by default AWS's own."),
+    option("--bucket-key", is_flag=True, help="For --sse aws:kms: one data key for many objects."),
+    option(
+        "--expected-bucket-owner",
+        metavar="ACCOUNT",
+        help="The AWS account that a bucket must belong to.",
+    ),
+)
+
+
+def publishing(command: _F) -> _F:
+    """Give a command the options for objects in S3."""
+    for one in reversed(_PUBLISHING):
+        command = one(command)
+    return command
 
 
 env_file = option(

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 import click
 
@@ -21,24 +21,31 @@ from ecsauth.cli.console import (
     say_all,
     say_error,
 )
-from ecsauth.cli.context import make_context
+from ecsauth.cli.context import make_context, s3_maker
 from ecsauth.cli.memory import StateMemory, run_lock
 from ecsauth.cli.report import diff_lines, restart_advice, summary_lines
-from ecsauth.cli.restarting import AgentWork, is_restarting, say_restarted
+from ecsauth.cli.restarting import AgentWork, check_host, is_restarting, say_restarted
 from ecsauth.cli.restarting import as_json as restarted_as_json
-from ecsauth.errors import EcsauthError, SourceError, UsageError
+from ecsauth.errors import AgentError, EcsauthError, SourceError, UsageError
 from ecsauth.fetch import Verifier
 from ecsauth.refresh import Refreshed, RefreshRequest, TargetResult
 from ecsauth.refresh import refresh as refresh_targets
 from ecsauth.sources import AnySource, parse_source
 from ecsauth.targets import parse_target
 from ecsauth.targets.local_file import LocalFile
+from ecsauth.targets.stdout import Stdout
 from ecsauth.update import Request
+
+if TYPE_CHECKING:
+    from ecsauth.targets.s3 import S3Target
+
+AnyTarget = Union[LocalFile, "S3Target"]
 
 
 @click.command(short_help="Fetch what is due, and only that: the timer's command.")
 @click.argument("sources", metavar="[SOURCE]...", nargs=-1, envvar="ECSAUTH_SOURCES")
 @options.targets
+@options.publishing
 @options.auth_format
 @options.select
 @options.option("--force", is_flag=True, help="Fetch everything, due or not.")
@@ -84,8 +91,26 @@ def refresh(sources: tuple[str, ...], targets: tuple[str, ...], **given: Any) ->
     or was changed there, a SOURCE that is new or was changed itself. Login files are read each
     time. Nothing due: nothing is asked of AWS and nothing is written. A login whose source fails
     stays until it expires. SOURCE as for convert.
+
+    If the agent of this host is to read what was written, it is restarted when that loses no
+    task (ECS_DATADIR), and has to prove that it came back; else the content before is restored.
     """
+    check_host(targets)
     parsed, files = prepare(sources, targets, **given)
+    return run_refresh(parsed, files, given)
+
+
+def run_refresh(
+    parsed: Sequence[AnySource], files: Sequence[AnyTarget], given: dict[str, Any]
+) -> int:
+    """Refresh, say what came of it and return the exit code.
+
+    Args:
+        parsed: sources.
+        files: targets.
+        given: values of the options of refresh.
+
+    """
     request = RefreshRequest(
         update=Request(
             given["auth_format"],
@@ -100,10 +125,21 @@ def refresh(sources: tuple[str, ...], targets: tuple[str, ...], **given: Any) ->
         spread=random.random(),  # noqa: S311 - jitter, no secret
     )
     memory = StateMemory(given["state_dir"])
-    work = AgentWork(files, given)
+    local = [item for item in files if isinstance(item, LocalFile)]
+    work = AgentWork(local, given)
     with run_lock(given["state_dir"], given["lock_timeout"]):
         now = time.time()
         if not given["dry_run"]:
+            if wait := work.backing_off(now):
+                files = [item for item in files if item not in work.files]
+                if not files:
+                    raise AgentError(
+                        "the agent did not come back from its last restart: for"
+                        f" {wait:,.0f} s nothing new is brought to it",
+                        "look at journalctl -u ecs; ecsauth agent restart --force tries at once",
+                    )
+                say("warning", f"the agent failed; for {wait:,.0f} s its files are left alone")
+                work = AgentWork([], given)
             work.prepare()
         done = refresh_targets(parsed, files, request, memory, now=now)
         codes = [_code(result) for result in done.results]
@@ -125,7 +161,7 @@ def refresh(sources: tuple[str, ...], targets: tuple[str, ...], **given: Any) ->
     if given["prometheus"] is not None:
         from ecsauth.cli.state import write_metrics  # with the Docker SDK
 
-        write_metrics(files, given["prometheus"], given["state_dir"], given["introspection_url"])
+        write_metrics(local, given["prometheus"], given["state_dir"], given["introspection_url"])
     return max(codes)
 
 
@@ -136,8 +172,8 @@ def prepare(
     helper_timeout: float,
     select: str,
     lock_timeout: float,
-    **_: object,
-) -> tuple[list[AnySource], list[LocalFile]]:
+    **given: Any,
+) -> tuple[list[AnySource], list[AnyTarget]]:
     """Understand sources and targets; nothing is asked or opened yet.
 
     Raises:
@@ -147,17 +183,12 @@ def prepare(
     if not sources:
         raise UsageError("no SOURCE is given", "name one, such as ecr:, or set ECSAUTH_SOURCES")
     if len(set(targets)) != len(targets) or "-" in targets:
-        raise UsageError("each TARGET is a file, given once")
+        raise UsageError("each TARGET is a file or an object in S3, given once")
     context = make_context(helper_timeout, select)
     parsed = [parse_source(text, context) for text in sources]
-    return parsed, [_file(text, lock_timeout) for text in targets]
-
-
-def _file(text: str, lock_timeout: float) -> LocalFile:
-    target = parse_target(text, lock_timeout, result_stream())
-    if not isinstance(target, LocalFile):
-        raise UsageError("each TARGET is a file")
-    return target
+    make_s3 = s3_maker(given)
+    found = [parse_target(text, lock_timeout, result_stream(), make_s3) for text in targets]
+    return parsed, [item for item in found if not isinstance(item, Stdout)]
 
 
 def _verifier(given: dict[str, Any]) -> Verifier | None:
@@ -184,15 +215,19 @@ def _say(
     for result in done.results:
         outcome = result.outcome
         _say_once(said, "note", [] if quiet else outcome.notes)
-        lines = _summary(result, done.next_at, dry_run=given["dry_run"])
+        is_same = bool(done.asked) and all(item.answer.is_unchanged for item in done.asked)
+        lines = _summary(result, done.next_at, dry_run=given["dry_run"], is_same=is_same)
         if is_json_log():
             say_all("note", [] if quiet else [line.strip() for line in lines])
         else:
             print_lines(lines, None if as_json else sys.stdout)
         target = result.target
-        if isinstance(target, LocalFile) and result.error is None:
-            more = () if given["dry_run"] or outcome.written else _narrow(target)
-            _say_once(said, "warning", [*outcome.warnings, *target.warnings(), *more])
+        if result.error is None:
+            more: tuple[str, ...] = ()
+            if isinstance(target, LocalFile):
+                narrowed = () if given["dry_run"] or outcome.written else _narrow(target)
+                more = (*target.warnings(), *narrowed)
+            _say_once(said, "warning", [*outcome.warnings, *more])
         for problem in [*outcome.problems, *filter(None, [result.error])]:
             if str(problem) not in said:
                 said.add(str(problem))
@@ -214,7 +249,9 @@ def _narrow(target: LocalFile) -> tuple[str, ...]:
         return (str(error),)
 
 
-def _summary(result: TargetResult, next_at: int | None, *, dry_run: bool) -> list[str]:
+def _summary(
+    result: TargetResult, next_at: int | None, *, dry_run: bool, is_same: bool
+) -> list[str]:
     if result.error is not None:
         return []
     name, plan = result.target.name, result.outcome.plan
@@ -222,7 +259,8 @@ def _summary(result: TargetResult, next_at: int | None, *, dry_run: bool) -> lis
     if next_at is not None:
         later = f"; next at {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(next_at))}"
     if plan is None:
-        what = "nothing could be fetched" if result.outcome.problems else "nothing is due"
+        what = "nothing has changed" if is_same else "nothing is due"
+        what = "nothing could be fetched" if result.outcome.problems else what
         return [f"{name}: {what}{later}"]
     lines = summary_lines(result.outcome, plan, name)
     if not result.outcome.written and not plan.changed:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import signal
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from ecsauth.agent.host import HostAgent
 from ecsauth.agent.platform import check_platform
@@ -17,6 +20,7 @@ from ecsauth.agent.service import run_program
 from ecsauth.check import merged
 from ecsauth.cli.console import is_json_log, print_lines, say, say_error
 from ecsauth.engine_auth import UNSET, EngineAuth
+from ecsauth.errors import EcsauthError
 from ecsauth.layout import AGENT_JSON, ENV_FILE
 from ecsauth.lease import Leases
 from ecsauth.restart import (
@@ -24,12 +28,14 @@ from ecsauth.restart import (
     AUTO,
     NEVER,
     AgentLook,
+    Begun,
     Drainer,
     History,
     Restarted,
     Rules,
     Surrounding,
     make_agent_read,
+    seconds_to_wait,
 )
 from ecsauth.state import (
     NO_FILE,
@@ -75,6 +81,9 @@ class AgentWork:
         self._always = is_once and self.policy == ALWAYS
         self._unkept: dict[str, TargetState] = {}
         """What could not be written down, for the rest of this run."""
+        self._unkept_agent: AgentState | None = None
+        self._frozen: dict[str, EngineAuth] = {}
+        """What the agent is to read, as it was when the restart began."""
 
     @property
     def files(self) -> list[LocalFile]:
@@ -84,9 +93,11 @@ class AgentWork:
 
     def prepare(self) -> None:
         """Keep what the agent runs with for the way back, until it runs with something newer."""
+        if self.policy == NEVER and any(self._state(item).agent_pending for item in self.files):
+            self.apply()  # it may have been restarted by hand since
         for item in self.files:
-            if self.policy != NEVER:
-                item.keeps_previous = self._state(item).agent_pending
+            state = self._state(item)
+            item.keeps_previous = state.agent_pending and self._is_as_written(item, state)
 
     def note_written(self) -> None:
         """Remember what was written, before the agent is touched: a crash loses no restart."""
@@ -108,30 +119,49 @@ class AgentWork:
         is_written = any(item.last_write for item in self.targets)
         if not files or (self.policy == NEVER and is_written):
             return None
+        known = self._agent_state()
+        is_open = bool(known.begun or known.drained) and self.policy != NEVER
         is_due = is_written or self._always or any(self._is_unread(item) for item in files)
-        if not is_due:
-            return None
-        return self.apply()
+        return self.apply() if is_due or is_open else None
+
+    def backing_off(self, now: float) -> float:
+        """Return the seconds for which nothing is written, for the agent failed with the last."""
+        known = self._agent_state()
+        given = self.given
+        rules = Rules(force=given["force_restart"], min_interval=given["min_restart_interval"])
+        if not known.failures or not self.files or self.policy == NEVER:
+            return 0.0
+        return seconds_to_wait(rules, History(known.last_restart, known.failures), now)
 
     def apply(self) -> Restarted:
         """Make the agent read what is in the files."""
-        directory = self.given["state_dir"]
-        known = read_agent_state(directory)
+        known = self._agent_state()
+        agent = self._agent()
+        rules = self._rules()
+        if known.drained and rules.drainer is None and self.policy != NEVER:
+            self._drainer().activate("", known.drained)  # of a run that was cut off
+        self._frozen = {_name(item): _expected(item) for item in self.files}
+        is_same_boot = bool(known.begun) and known.boot == _boot()
         done = make_agent_read(
-            self._agent(),
+            agent,
             self.carries,
             self._put_back,
-            self._rules(),
+            rules,
             History(known.last_restart, known.failures),
             self._surrounding(),
+            Begun(known.begun, known.begun_arn or None) if is_same_boot else None,
         )
-        last = done.history.last
-        if (last, done.history.failures) != (known.last_restart, known.failures):
-            _keep_history(directory, done.history)
+        last = None if done.history.last is None else int(done.history.last)
+        known = self._agent_state()
+        self._keep_agent(
+            replace(known, last_restart=last, failures=done.history.failures, begun="", boot="")
+            if self.policy != NEVER
+            else known
+        )
         for item in self.files:
             state = self._state(item)
             read = "" if done.is_pending else self._settings_digest(item, state)
-            kept = ("", "") if not done.is_pending else (state.written, state.before)
+            kept = (state.written, state.before) if done.is_pending else ("", "")
             new = replace(
                 state,
                 agent_pending=done.is_pending,
@@ -145,7 +175,9 @@ class AgentWork:
 
     def carries(self, look: AgentLook) -> bool | None:
         """Return whether the agent runs with what the files say; None if nobody knows."""
-        answers = [_carries(item, look) for item in self.files]
+        expected = {_name(item): _expected(item) for item in self.files}
+        expected.update(self._frozen)
+        answers = [_carries(item, expected[_name(item)], look) for item in self.files]
         return None if None in answers and False not in answers else all(answers)
 
     def _agent(self) -> HostAgent:
@@ -165,7 +197,7 @@ class AgentWork:
             force=given["force_restart"],
             timeout=given["timeout"],
             min_interval=given["min_restart_interval"],
-            drainer=_drainer(given["drain_timeout"]) if given["drain"] else None,
+            drainer=self._drainer() if given["drain"] else None,
         )
 
     def _surrounding(self) -> Surrounding:
@@ -175,11 +207,54 @@ class AgentWork:
             sleep=time.sleep,
             note=lambda text: None if self.given.get("quiet") else say("note", text),
             warn=lambda text: say("warning", text),
-            begin=lambda history: _keep_history(self.given["state_dir"], history),
+            begin=self._note_begun,
+            shield=_signals_held_off,
+            has_memory=not self._unkept,
         )
 
+    def _note_begun(self, history: History, begun: Begun) -> None:
+        """Remember that the agent is about to be touched, to look at it next time in any case."""
+        known = self._agent_state()
+        last = None if history.last is None else int(history.last)
+        incarnation = begun.incarnation or "none"
+        self._keep_agent(
+            replace(
+                known,
+                last_restart=last,
+                failures=history.failures,
+                begun=incarnation,
+                begun_arn=begun.arn or "",
+                boot=_boot(),
+            )
+        )
+        for item in self.files:
+            self._keep(item, replace(self._state(item), agent_pending=True))
+
+    def _drainer(self) -> Drainer:
+        return make_drainer(
+            float(self.given["drain_timeout"]),
+            lambda arn: self._keep_agent(replace(self._agent_state(), drained=arn)),
+            self._agent_state().drained,
+        )
+
+    def _agent_state(self) -> AgentState:
+        return self._unkept_agent or read_agent_state(self.given["state_dir"])
+
+    def _keep_agent(self, state: AgentState) -> None:
+        if state != self._agent_state() and not write_agent_state(self.given["state_dir"], state):
+            self._unkept_agent = state
+
     def _put_back(self) -> str:
-        return "; ".join(filter(None, [self._put_back_one(item) for item in self.files]))
+        reasons = []
+        for item in self.files:
+            state = self._state(item)
+            if not state.written and len(self.files) > 1:
+                continue  # another file is what has changed
+            try:
+                reasons.append(self._put_back_one(item))
+            except EcsauthError as error:
+                reasons.append(str(error))
+        return "; ".join(filter(None, reasons))
 
     def _put_back_one(self, item: LocalFile) -> str:
         state = self._state(item)
@@ -193,12 +268,20 @@ class AgentWork:
             else lambda text: text_digest(salt, text) == state.before,
         )
 
+    def _is_as_written(self, item: LocalFile, state: TargetState) -> bool:
+        """Return whether nobody has edited the file since we wrote it."""
+        try:
+            text = item.read()
+        except EcsauthError:
+            return False
+        return text_digest(state.leases.salt, text) == state.written
+
     def _is_unread(self, item: LocalFile) -> bool:
         state = self._state(item)
         return state.agent_pending or state.agent_read != self._settings_digest(item, state)
 
     def _settings_digest(self, item: LocalFile, state: TargetState) -> str:
-        settings = _expected(item)
+        settings = self._frozen.get(_name(item)) or _expected(item)
         text = f"{settings.auth_type}\n{settings.auth_data}"
         return text_digest(state.leases.salt, text.encode("utf-8", "surrogateescape"))
 
@@ -263,8 +346,7 @@ def as_json(done: Restarted | None) -> dict[str, Any] | None:
     }
 
 
-def _carries(item: LocalFile, look: AgentLook) -> bool | None:
-    expected = _expected(item)
+def _carries(item: LocalFile, expected: EngineAuth, look: AgentLook) -> bool | None:
     if item.layout is not AGENT_JSON:
         pending = is_pending(expected, look.settings)
         return None if pending is None else not pending
@@ -296,12 +378,8 @@ def _name(item: LocalFile) -> str:
     return str(item.path.absolute())
 
 
-def _keep_history(directory: Path, history: History) -> None:
-    last = None if history.last is None else int(history.last)
-    write_agent_state(directory, AgentState(last, history.failures))
-
-
-def _drainer(timeout: float) -> Drainer:
+def make_drainer(timeout: float, remember: Callable[[str], None], remembered: str) -> Drainer:
+    """Return what drains the instance; see `EcsDrainer`."""
     from ecsauth.agent.drain import EcsDrainer
 
     return EcsDrainer(
@@ -311,4 +389,32 @@ def _drainer(timeout: float) -> Drainer:
         sleep=time.sleep,
         note=lambda text: say("note", text),
         warn=lambda text: say("warning", text),
+        remember=remember,
+        remembered=remembered,
     )
+
+
+@contextlib.contextmanager
+def _signals_held_off() -> Iterator[None]:
+    """Hold off Ctrl-C and the like for the ``with`` block; they have their effect after it."""
+    caught: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda n, _: caught.append(n)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)
+        if caught:
+            signal.raise_signal(caught[0])
+
+
+def _boot() -> str:
+    """Return what tells this boot of the host from others; empty if nothing does."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""

@@ -17,8 +17,8 @@ _BAR_CELLS = 10
 _HOUR = 3600
 
 
-def plain_lines(target: TargetStatus, agent: AgentStatus, now: float) -> list[str]:
-    """Return the screen as lines for a pipe or a log."""
+def plain_lines(target: TargetStatus, agent: AgentStatus | None, now: float) -> list[str]:
+    """Return the screen as lines for a pipe or a log; without an agent, the target alone."""
     lines = [f"{target.target}: {_target_words(target)}"]
     for item in target.registries:
         parts = [item.registry, item.username or "-", _kind(item)]
@@ -27,7 +27,7 @@ def plain_lines(target: TargetStatus, agent: AgentStatus, now: float) -> list[st
         if item.expires_at is not None:
             parts += [_expiry(item, now), _refresh(item, now)]
         lines.append("  " + ", ".join(filter(None, parts)))
-    return [*lines, *agent_lines(agent), *_run_words(target)]
+    return [*lines, *(agent_lines(agent) if agent else []), *_run_words(target)]
 
 
 def agent_lines(agent: AgentStatus) -> list[str]:
@@ -35,7 +35,9 @@ def agent_lines(agent: AgentStatus) -> list[str]:
     return [f"agent: {line}" for line in _agent_words(agent)]
 
 
-def print_screen(console: Console, target: TargetStatus, agent: AgentStatus, now: float) -> None:
+def print_screen(
+    console: Console, target: TargetStatus, agent: AgentStatus | None, now: float
+) -> None:
     """Print the screen to a terminal."""
     from rich.text import Text
 
@@ -45,7 +47,7 @@ def print_screen(console: Console, target: TargetStatus, agent: AgentStatus, now
     )
     for item in target.registries:
         console.print(_registry(item, now))
-    for number, line in enumerate(_agent_words(agent)):
+    for number, line in enumerate(_agent_words(agent) if agent else []):
         label = "agent  " if number == 0 else "       "
         console.print(Text(label, style="bold"), Text(printable(line), style=_style(line)), sep="")
     for line in _run_words(target):

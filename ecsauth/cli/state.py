@@ -37,6 +37,7 @@ from ecsauth.status import (
 )
 from ecsauth.targets import DEFAULT_TARGET, parse_target
 from ecsauth.targets.local_file import LocalFile
+from ecsauth.targets.reading import read_target
 
 _METRICS_LOCK_SECONDS = 5.0
 
@@ -62,9 +63,11 @@ def status(
     version, cluster, tasks, whether it runs with the logins that the file has, and whether a
     restart would keep its tasks (ECS_DATADIR). No password is ever shown.
     """
+    if target.startswith("s3:"):
+        return _status_of_object(target, as_json, prometheus, state_dir)
     parsed = parse_target(target, 0, io.BytesIO())
     if not isinstance(parsed, LocalFile):
-        raise UsageError("status needs a file")
+        raise UsageError("status needs a file or an object in S3")
     try:
         shown, settings = read_status(parsed, state_dir)
     except EcsauthError:
@@ -77,14 +80,38 @@ def status(
     now = time.time()
     if prometheus is not None:
         _write_metrics(prometheus, metrics([shown], agent))
-    elif as_json:
-        print_json({"target": asdict(shown), "agent": asdict(agent)})
+    else:
+        _show(shown, agent, as_json, now)
+    return 0
+
+
+def _show(shown: TargetStatus, agent: AgentStatus | None, as_json: bool, now: float) -> None:
+    if as_json:
+        print_json({"target": asdict(shown), "agent": asdict(agent) if agent else None})
     elif _is_rich_terminal():
         from rich.console import Console
 
         print_screen(Console(), shown, agent, now)
     else:
         print_lines(plain_lines(shown, agent, now), sys.stdout)
+
+
+def _status_of_object(target: str, as_json: bool, prometheus: Path | None, state_dir: Path) -> int:
+    """Show what is in an object; no agent reads it from there."""
+    if prometheus is not None:
+        raise UsageError("--prometheus needs a file of this host as TARGET")
+    reading = read_target(target, io.BytesIO(), os.environ)
+    known = read_state(state_dir, reading.name)
+    shown = target_status(
+        reading.name,
+        reading.settings,
+        known.sources,
+        mode=None,
+        written_at=None,
+        history=(known.last_run, known.last_code, known.last_success),
+        leases=known.leases,
+    )
+    _show(shown, None, as_json, time.time())
     return 0
 
 

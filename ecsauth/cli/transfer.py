@@ -29,7 +29,7 @@ from ecsauth.sources import DockerConfigSource, find_login_file, parse_source
 from ecsauth.targets import DEFAULT_TARGET, parse_target
 from ecsauth.targets.local_file import LocalFile
 from ecsauth.targets.stdout import Stdout, write_stream
-from ecsauth.update import Outcome, Request, raw_settings, update
+from ecsauth.update import Outcome, Request, Target, raw_settings, update
 
 _OUTPUTS = {"env": ENV_FILE, "data": DATA, "agent-json": AGENT_JSON}
 
@@ -178,7 +178,7 @@ def _default_login_file(quiet: bool) -> str:
     return f"docker-config:{found.path}"
 
 
-def _summarize(outcome: Outcome, target: LocalFile | Stdout, dry_run: bool) -> None:
+def _summarize(outcome: Outcome, target: Target, dry_run: bool) -> None:
     """Print what became of the target; to stderr if the settings themselves went to stdout."""
     if outcome.plan is None:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -92,7 +93,7 @@ def make_verifier(timeout: float, insecure: Sequence[str], ca_file: Path | None)
 
 
 def _from_target(target: str) -> Fetched:
-    reading = read_target(target, stdin_stream())
+    reading = read_target(target, stdin_stream(), os.environ)
     view = decode(reading.settings)
     if view.fault or not view.credentials:
         why = view.fault or "no registries in it"

@@ -28,7 +28,7 @@ _SCHEME = re.compile(r"([a-z][a-z0-9-]+):")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FILE_SCHEME = "docker-config:"
 _VARIABLE_SCHEME = "env:"
-_AWS_SCHEMES = ("ecr", "ecr-public", "secretsmanager", "ssm")
+_AWS_SCHEMES = ("ecr", "ecr-public", "secretsmanager", "ssm", "s3")
 
 
 class AnySource(Protocol):

@@ -9,13 +9,15 @@ from typing import Union
 from urllib.parse import unquote
 
 from ecsauth.aws import Aws, Identity
+from ecsauth.aws.place import parse_place
 from ecsauth.docker_config import check_expression
 from ecsauth.errors import RegistryNameError, UsageError
 from ecsauth.registry import parse_auth_key, parse_ecr_host
 from ecsauth.sources.ecr import EcrPublicSource, EcrSource, EcrTokens
+from ecsauth.sources.s3 import S3Source
 from ecsauth.sources.secret import PARAMETER_STORE, SECRETS_MANAGER, Place, SecretSource, Wanted
 
-AwsSource = Union[EcrSource, EcrPublicSource, SecretSource]
+AwsSource = Union[EcrSource, EcrPublicSource, S3Source, SecretSource]
 
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 _ARN = re.compile(r"arn:[a-z-]+:[a-z-]+:(?P<region>[a-z0-9-]*):(?P<account>[0-9]*):.+")
@@ -51,6 +53,8 @@ def parse_aws_source(text: str, access: AwsAccess) -> AwsSource:
 
     """
     scheme, _, rest = text.partition(":")
+    if scheme == "s3":
+        return S3Source(access.aws, parse_place(text))
     name, _, query = rest.partition("?")
     parameters = _parameters(scheme, query)
     identity = Identity(**{key: parameters.get(key, "") for key in _IDENTITY})

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Callable
 
 from ecsauth.errors import UsageError
 from ecsauth.layout import AGENT_JSON, ENV_FILE
 from ecsauth.targets.local_file import LocalFile
 from ecsauth.targets.stdout import Stdout
 
+if TYPE_CHECKING:
+    from ecsauth.targets.s3 import S3Target
+
 DEFAULT_TARGET = "/etc/ecs/ecs.config"
 
 
-def parse_target(text: str, lock_timeout: float, stdout: BinaryIO) -> LocalFile | Stdout:
+def parse_target(
+    text: str,
+    lock_timeout: float,
+    stdout: BinaryIO,
+    make_s3: Callable[[str], S3Target] | None = None,
+) -> LocalFile | Stdout | S3Target:
     """Understand a TARGET of the command line.
 
-    A path; one that ends in ``.json`` is the agent's JSON file; ``-`` is standard output.
+    A path; one that ends in ``.json`` is the agent's JSON file; ``-`` is standard output;
+    ``s3://BUCKET/KEY``.
+
+    Args:
+        text: as typed.
+        lock_timeout: seconds to wait for another writer of a file.
+        stdout: standard output.
+        make_s3: makes a target in S3 of its URL; None where there can be none.
 
     Raises:
         UsageError: an empty text, or a kind of target that does not exist.
@@ -30,6 +45,8 @@ def parse_target(text: str, lock_timeout: float, stdout: BinaryIO) -> LocalFile 
         raise UsageError(
             "the target is some text, not a path", f"the usual one is {DEFAULT_TARGET}"
         )
+    if text.startswith("s3:") and make_s3 is not None:
+        return make_s3(text)
     if "://" in text:
         raise UsageError(
             f"{text.partition('://')[0]}:// is no target", f"name a path, such as {DEFAULT_TARGET}"

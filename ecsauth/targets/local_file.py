@@ -50,7 +50,7 @@ class LocalFile:
         self._state = read_state(self.path)
         return self._state.data or b""
 
-    def write(self, text: bytes) -> tuple[str, ...]:
+    def write(self, text: bytes, expires_at: int | None = None) -> tuple[str, ...]:  # noqa: ARG002 - it says nothing of it
         """Replace the file, the bytes that were read last kept beside it."""
         state = self._state or read_state(self.path)
         keeps = self.keeps_previous and previous_path(state.path).exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -49,8 +50,13 @@ class Reading:
         return merged(merged(own, self.around.instance_settings), self.around.json_settings)
 
 
-def read_target(text: str, stdin: BinaryIO) -> Reading:
-    """Read a TARGET that is not written: a path, or ``-`` for standard input.
+def read_target(text: str, stdin: BinaryIO, environment: Mapping[str, str]) -> Reading:
+    """Read a TARGET that is not written: a path, ``s3://BUCKET/KEY``, ``-`` for standard input.
+
+    Args:
+        text: as typed.
+        stdin: standard input.
+        environment: for the AWS SDK.
 
     Raises:
         SourceError: it cannot be read.
@@ -61,6 +67,8 @@ def read_target(text: str, stdin: BinaryIO) -> Reading:
         data = stdin.read(MAX_BYTES)
         layout = AGENT_JSON if data.lstrip().startswith(b"{") else ENV_FILE
         return Reading("standard input", layout, data, Surroundings())
+    if text.startswith("s3:"):
+        return _read_object(text, environment)
     target = parse_target(text, 0, stdin)
     if not isinstance(target, LocalFile):
         raise UsageError(f"{text} cannot be read")
@@ -68,6 +76,16 @@ def read_target(text: str, stdin: BinaryIO) -> Reading:
     hint = "is the ECS agent installed here?" if text == DEFAULT_TARGET else usual
     data = read_input(target.path, hint)
     return Reading(text, target.layout, data, surroundings(target))
+
+
+def _read_object(text: str, environment: Mapping[str, str]) -> Reading:
+    from ecsauth.aws import Aws, Objects
+    from ecsauth.aws.place import parse_place
+
+    place = parse_place(text)
+    found = Objects(Aws(environment), place).get()
+    layout = AGENT_JSON if place.key.endswith(".json") else ENV_FILE
+    return Reading(place.name, layout, found.data if found else b"", Surroundings())
 
 
 def surroundings(target: LocalFile) -> Surroundings:

@@ -28,7 +28,7 @@ class Stdout:
         """Return no bytes."""
         return b""
 
-    def write(self, text: bytes) -> tuple[str, ...]:
+    def write(self, text: bytes, expires_at: int | None = None) -> tuple[str, ...]:  # noqa: ARG002 - it says nothing of it
         """Print it, to the last byte."""
         write_stream(self._stream, text)
         return ()

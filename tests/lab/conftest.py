@@ -21,6 +21,7 @@ import pytest
 from tests.conftest import missing, need, need_root
 from tests.lab.aws_stub import HOST, PRIVATE, PUBLIC, AwsStub, aws_stub, token_answer
 from tests.lab.moto import Moto, moto_server
+from tests.lab.seaweed import Meddler, Seaweed, meddler, seaweed_server
 from tests.lab.server import free_port, start, stop, wait_for
 
 IMAGE = "lab/busybox"
@@ -231,3 +232,47 @@ def moto(_moto: Moto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Moto:
     _moto.reset()
     set_aws(monkeypatch, _moto.url, tmp_path)
     return _moto
+
+
+@pytest.fixture(scope="session")
+def _seaweed() -> Iterator[Seaweed]:
+    with seaweed_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(_seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3]:
+    """Give a real S3 with an empty bucket `fleet`, and a meddler in front of it."""
+    client = _seaweed.client()
+    with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
+        client.create_bucket(Bucket="fleet")
+    for item in client.list_objects_v2(Bucket="fleet").get("Contents", []):
+        client.delete_object(Bucket="fleet", Key=item["Key"])
+    with meddler(_seaweed.url) as between:
+        set_aws(monkeypatch, between.url, tmp_path)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ADMIN")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        yield S3(client, between)
+
+
+@dataclass
+class S3:
+    """A bucket `fleet` in a real S3.
+
+    Attributes:
+        client: of boto3, straight to it.
+        between: what stands between it and the commands.
+
+    """
+
+    client: Any
+    between: Meddler
+
+    def text(self, key: str = "ecs.config") -> str:
+        """Return an object's text."""
+        return str(self.client.get_object(Bucket="fleet", Key=key)["Body"].read().decode())
+
+    def put(self, text: str | bytes, key: str = "ecs.config", **more: Any) -> None:
+        """Write an object as somebody else would."""
+        data = text.encode() if isinstance(text, str) else text
+        self.client.put_object(Bucket="fleet", Key=key, Body=data, **more)

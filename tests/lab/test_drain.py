@@ -39,7 +39,7 @@ class Cluster:
         answer = self.ecs.describe_container_instances(cluster="lab", containerInstances=[self.arn])
         return str(answer["containerInstances"][0]["status"])
 
-    def drainer(self, environment: dict[str, str], timeout: float = 10) -> EcsDrainer:
+    def drainer(self, environment: dict[str, str], timeout: float = 10, **more: Any) -> EcsDrainer:
         return EcsDrainer(
             environment,
             timeout,
@@ -48,6 +48,7 @@ class Cluster:
             note=self.said.append,
             warn=self.warned.append,
             poll=0.05,
+            **more,
         )
 
 
@@ -158,5 +159,25 @@ def test_missing_permission_is_named(
     with pytest.raises(RestartRefusedError, match=missing):
         drainer.drain("lab", cluster.arn)
     drainer.activate("lab", cluster.arn)
-    if missing == "ecs:UpdateContainerInstancesState":
-        assert "make it active: aws ecs update-container-instances-state" in cluster.warned[0]
+    assert cluster.warned == []
+
+
+def test_instance_that_cannot_be_made_active_is_said_and_remembered(
+    cluster: Cluster, moto: Moto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in moto.user("drainer", *ACTIONS).items():
+        monkeypatch.setenv(name, value)
+    remembered: list[str] = []
+    drainer = cluster.drainer({}, remember=remembered.append)
+    assert drainer.drain("lab", cluster.arn) == []
+    moto.post("reset-auth", "1000000000")
+    moto.client("iam").delete_user_policy(UserName="drainer", PolicyName="p")
+    moto.post("reset-auth", "0")
+    drainer.activate("lab", cluster.arn)
+    assert "make it active: aws ecs update-container-instances-state" in cluster.warned[0]
+    assert remembered == [cluster.arn]
+    moto.post("reset-auth", "1000000000")
+    again = cluster.drainer({}, remember=remembered.append, remembered=remembered[-1])
+    again.activate("", cluster.arn)  # a later run, which knows nothing but the ARN
+    assert cluster.status == "ACTIVE"
+    assert remembered == [cluster.arn, ""]

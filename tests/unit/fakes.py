@@ -91,7 +91,7 @@ class MemoryTarget:
     def read(self) -> bytes:
         return self.text
 
-    def write(self, text: bytes) -> tuple[str, ...]:
+    def write(self, text: bytes, expires_at: int | None = None) -> tuple[str, ...]:
         if self.failing:
             raise self.failing
         self.text = text

@@ -87,7 +87,7 @@ def test_without_docker_the_verdict_is_unknown() -> None:
         ({"Tasks": None}, 0),
         ({}, 0),
         ({"Tasks": []}, 0),
-        ({"Tasks": [{"KnownStatus": "RUNNING"}, {"KnownStatus": "STOPPED"}, {}, None]}, 2),
+        ({"Tasks": [{"KnownStatus": "RUNNING"}, {"KnownStatus": "STOPPED"}, {}, None]}, 3),
         ({"Tasks": [{"KnownStatus": "PENDING", "DesiredStatus": "STOPPED"}]}, 1),
     ],
 )

@@ -48,7 +48,7 @@ ALLOWED = {
     "notify": set(),
     "scheduler": set(),
     "units": {"errors", "files"},
-    "targets": CORE | {"files", "targets"},
+    "targets": CORE | {"", "aws", "files", "targets"},
     "cli": CORE
     | {
         "",

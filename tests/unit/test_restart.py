@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import AgentError, RestartRefusedError, TargetError
 from ecsauth.restart import (
     AgentLook,
+    Begun,
     History,
     Restarted,
     Rules,
@@ -68,7 +70,18 @@ class World:
         return self.now_look
 
     def recover(self) -> str:
+        if self.left == "fails":
+            raise AgentError("Docker refuses")
         return self.left
+
+    check_error: RestartRefusedError | None = None
+
+    def check(self) -> None:
+        if self.check_error:
+            raise self.check_error
+
+    def nudge(self) -> None:
+        self.events.append("nudge")
 
     def restart(self) -> bool:
         self.events.append("restart")
@@ -95,7 +108,14 @@ class World:
         self.events.append("put back")
         return self.why_not_back
 
-    def run(self, history: History | None = None, **rules: Any) -> Restarted:
+    def run(
+        self,
+        history: History | None = None,
+        *,
+        begun: Begun | None = None,
+        has_memory: bool = True,
+        **rules: Any,
+    ) -> Restarted:
         return make_agent_read(
             self,
             lambda look: None if look.settings is None else look.settings == NEW,
@@ -108,14 +128,27 @@ class World:
                 sleep=self.sleep,
                 note=lambda text: self.events.append(f"note {text}"),
                 warn=lambda text: self.events.append(f"warn {text}"),
-                begin=lambda history: self.events.append(f"begin {history.last}"),
+                begin=lambda history, begun: self.events.append(
+                    f"begin {history.last} {history.failures} {begun.incarnation} {begun.arn}"
+                ),
+                shield=self.shield,
+                has_memory=has_memory,
             ),
+            begun,
         )
+
+    @contextlib.contextmanager
+    def shield(self) -> Iterator[None]:
+        self.shields += 1
+        yield
+        self.shields -= 1
+
+    shields: int = 0
 
     @property
     def acts(self) -> list[str]:
         """What was done, without words."""
-        return [item for item in self.events if not item.startswith(("note", "warn", "begin"))]
+        return [item for item in self.events if not item.startswith(("n", "warn", "begin"))]
 
 
 @pytest.fixture
@@ -134,13 +167,13 @@ def test_agent_that_has_to_read_is_restarted_and_proved(world: World) -> None:
 
 def test_history_is_kept_before_the_agent_is_touched(world: World) -> None:
     world.run(History(START - 9999, 3))
-    assert world.events.index(f"begin {START}") < world.events.index("restart")
+    assert world.events.index(f"begin {START} 3 1 {ARN}") < world.events.index("restart")
 
 
 def test_agent_that_runs_with_it_is_left_alone_unless_always(world: World) -> None:
     world.now_look = up(NEW)
     done = world.run()
-    assert (world.acts, done.is_pending, done.said) == ([], False, "")
+    assert (world.acts, done.is_pending, done.said) == (["settle"], False, "")
     world.after = lambda: up(NEW, "2")
     assert world.run(policy="always").is_done
 
@@ -153,11 +186,12 @@ def test_never_says_what_to_run(world: World) -> None:
     assert not world.run(policy="never").is_pending
 
 
-def test_agent_that_does_not_run_is_not_started(world: World) -> None:
+def test_agent_that_does_not_run_is_started_only_if_that_is_asked_for(world: World) -> None:
     world.now_look = DOWN
-    for policy in ("auto", "always"):
-        done = world.run(policy=policy)
-        assert (world.acts, done.is_pending, done.error) == ([], True, None)
+    done = world.run()
+    assert (world.acts, done.is_pending, done.error) == ([], True, None)
+    assert world.run(policy="always").is_done
+    assert world.acts == ["restart", "settle"]
 
 
 @pytest.mark.parametrize(
@@ -228,7 +262,8 @@ def test_agent_that_does_not_come_back_is_rolled_back(
     assert isinstance(done.error, AgentError)
     assert words in done.error.message
     assert "the file before is restored, and the agent runs again" in done.error.message
-    assert (done.is_pending, done.history) == (False, History(START, 3))
+    assert (done.is_pending, done.history.failures) == (False, 3)
+    assert done.history.last == START + 60
     assert 60 <= world.time - START < 70
 
 
@@ -293,8 +328,8 @@ def test_restart_that_did_not_happen_is_refused_and_nothing_is_put_back(world: W
     done = world.run()
     assert world.acts == ["restart"]
     assert isinstance(done.error, RestartRefusedError)
-    assert "runs as before: systemctl failed" in done.error.message
-    assert done.is_pending
+    assert "is as before: systemctl failed" in done.error.message
+    assert (done.is_pending, done.history) == (True, History(START, 1))
 
 
 def test_restart_that_failed_half_way_is_rolled_back(world: World) -> None:
@@ -366,6 +401,7 @@ def test_instance_that_is_not_drained_is_not_restarted(world: World) -> None:
     done = world.run(drainer=drainer)
     assert world.acts == ["drain c", "activate"]
     assert (done.is_pending, done.error) == (True, drainer.error)
+    assert done.history == History(START, 1)  # not again at the next tick of a timer
     forced = World()
     forced.run(drainer=FakeDrainer(forced, error=RestartRefusedError("denied")), force=True)
     assert forced.acts == ["drain c", "restart", "settle", "activate"]
@@ -387,3 +423,122 @@ def test_instance_that_nobody_knows_is_not_drained(world: World) -> None:
     done = world.run(drainer=FakeDrainer(world))
     assert world.acts == []
     assert isinstance(done.error, RestartRefusedError)
+
+
+CUT_OFF = Begun("1", ARN)
+
+
+def test_restart_that_was_cut_off_is_proved_by_the_next_run(world: World) -> None:
+    world.now_look = up(NEW, "2")
+    done = world.run(History(START - 1, 0), begun=CUT_OFF)
+    assert world.acts == ["settle"]
+    assert (done.is_done, done.is_pending) == (True, False)
+
+
+@pytest.mark.parametrize("look", [DOWN, up(NEW, "2", answers=False), up(NEW, "2", arn=None)])
+def test_restart_that_was_cut_off_and_failed_is_rolled_back(world: World, look: AgentLook) -> None:
+    world.now_look = look
+    done = world.run(History(START - 1, 0), begun=CUT_OFF)
+    assert world.acts == ["put back", "bring back"]
+    assert done.error
+    assert done.error.exit_code == 6
+
+
+def test_restart_that_was_cut_off_before_it_did_anything_is_begun_anew(world: World) -> None:
+    assert world.run(History(START - 300, 0), begun=CUT_OFF).is_done
+    assert world.acts == ["restart", "settle"]
+    again = World()
+    assert again.run(History(START - 1, 0), begun=CUT_OFF).is_pending
+    assert again.acts == []
+
+
+def test_agent_that_could_not_be_proved_is_not_touched(world: World) -> None:
+    world.now_look = up(answers=False, arn=None, running_tasks=None)
+    done = world.run()
+    assert (world.acts, done.is_pending) == ([], True)
+    assert isinstance(done.error, RestartRefusedError)
+    assert "--introspection-url" in done.error.hint
+    world.after = lambda: up(NEW, "2", answers=False, arn=None)
+    assert world.run(force=True).is_done
+
+
+def test_what_cannot_be_restarted_from_here_is_not_drained_either(world: World) -> None:
+    world.check_error = RestartRefusedError("only root")
+    done = world.run(drainer=FakeDrainer(world))
+    assert (world.acts, done.error) == ([], world.check_error)
+
+
+def test_leftover_that_cannot_be_mended_is_a_refusal(world: World) -> None:
+    world.left = "fails"
+    done = world.run()
+    assert isinstance(done.error, RestartRefusedError)
+    assert world.acts == []
+
+
+@pytest.mark.parametrize("how", ["no tasks", "drained", "forced"])
+def test_new_instance_is_expected_where_nothing_was_kept(world: World, how: str) -> None:
+    world.now_look = unsafe(running_tasks=0 if how == "no tasks" else 3)
+    world.after = lambda: replace(unsafe(), settings=NEW, incarnation="2", arn=f"{ARN}2")
+    drainer = FakeDrainer(world) if how == "drained" else None
+    done = world.run(drainer=drainer, force=how == "forced")
+    assert (done.is_done, done.error) == (True, None)
+    assert f"as expected, the agent has registered as a new container instance, {ARN}2" in done.said
+
+
+def test_without_a_memory_the_agent_s_own_start_keeps_the_distance(world: World) -> None:
+    world.now_look = up(started_at=START - 299)
+    assert world.run(has_memory=False).is_pending
+    assert world.run(has_memory=True).is_done
+    other = World(now_look=up(started_at=START - 300))
+    assert other.run(has_memory=False).is_done
+
+
+def test_agent_that_is_held_up_is_nudged(world: World) -> None:
+    world.after = lambda: DOWN if "nudge" not in world.events else up(NEW, "2")
+    assert world.run().is_done
+    assert world.events.count("nudge") == 1
+
+
+def test_signals_are_held_off_where_half_done_is_worse_than_late(world: World) -> None:
+    seen: dict[str, int] = {}
+
+    def noted(name: str, action: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            seen[name] = world.shields
+            return action(*arguments)
+
+        return run
+
+    world.after = lambda: DOWN
+    drainer = FakeDrainer(world)
+    for one, name in (
+        (world, "restart"),
+        (world, "put_back"),
+        (world, "bring_back"),
+        (world, "look"),
+    ):
+        setattr(one, name, noted(name, getattr(one, name)))
+    drainer.activate = noted("activate", drainer.activate)  # type: ignore[method-assign]
+    drainer.drain = noted("drain", drainer.drain)  # type: ignore[method-assign]
+    world.run(drainer=drainer)
+    assert seen == {
+        **dict.fromkeys(("restart", "put_back", "bring_back", "activate"), 1),
+        **dict.fromkeys(("drain", "look"), 0),
+    }
+
+
+def test_unknown_verdict_is_not_helped_by_draining(world: World) -> None:
+    world.now_look = up(verdict=RestartVerdict(UNKNOWN, "no Docker"), settings=None)
+    done = world.run(drainer=FakeDrainer(world))
+    assert (world.acts, done.is_pending) == ([], True)
+
+
+def test_way_back_that_cannot_be_gone_is_said(world: World) -> None:
+    def fails() -> None:
+        raise AgentError("Docker is gone")
+
+    world.after = lambda: DOWN
+    world.bring_back = fails  # type: ignore[method-assign]
+    done = world.run()
+    assert done.error
+    assert "it does not come back with that either: Docker is gone" in done.error.message

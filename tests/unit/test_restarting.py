@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from ecsauth.cli import install, restarting
 from ecsauth.cli.restarting import AgentWork
 from ecsauth.datadir import NOT_RUNNING, SAFE, RestartVerdict
 from ecsauth.engine_auth import EngineAuth
-from ecsauth.errors import RestartRefusedError
+from ecsauth.errors import RestartRefusedError, TargetError
 from ecsauth.files import previous_path
 from ecsauth.layout import AGENT_JSON, ENV_FILE
 from ecsauth.restart import AgentLook
@@ -61,6 +62,12 @@ class FakeAgent:
 
     def recover(self) -> str:
         return ""
+
+    def check(self) -> None:
+        pass
+
+    def nudge(self) -> None:
+        pass
 
     def restart(self) -> bool:
         self.read()
@@ -301,3 +308,104 @@ def test_group_alone_shows_its_commands(ecsauth: Run, group: str) -> None:
     assert done.code == 2
     assert done.err.startswith(f"Usage: ecsauth {group} ")
     assert "\nCommands:\n" in done.err
+
+
+def test_nothing_new_is_written_while_the_agent_recovers_from_a_failure(bench: Bench) -> None:
+    bench.refresh("a.io")
+    bench.refresh("poison.io")
+    good = bench.file.read_bytes()
+    login = bench.login_file({"poison.io": {"auth": b64("u:p")}})
+    command = ("refresh", login, "--to", bench.file, "--restart=always", "--timeout=1")
+    done = bench.ecsauth(*command)
+    assert done.code == 6
+    assert "nothing new is brought to it" in done.err
+    assert bench.file.read_bytes() == good
+    other = bench.file.with_name("other.config")  # not the agent's, with auto
+    done = bench.ecsauth("refresh", login, "--to", other)
+    assert done.code == 0
+
+
+def test_line_that_was_added_while_a_restart_was_pending_is_not_lost(bench: Bench) -> None:
+    bench.refresh("a.io")
+    ready, bench.agent.look_now = (
+        bench.agent.look_now,
+        replace(bench.agent.look_now, verdict=RestartVerdict("unsafe", "no ECS_DATADIR")),
+    )
+    assert bench.refresh("b.io").code == 5
+    bench.file.write_text(bench.file.read_text() + "ECS_RESERVED_MEMORY=256\n")
+    bench.agent.look_now = ready
+    assert bench.refresh("poison.io").code == 6
+    assert "ECS_RESERVED_MEMORY=256" in bench.file.read_text()
+    assert "poison.io" not in bench.file.read_text()
+
+
+def test_restart_by_hand_is_noticed_before_the_next_write(bench: Bench) -> None:
+    """never: A, B written, restarted by hand; with C the way back leads to B."""
+    bench.refresh("a.io")
+    bench.ecsauth("agent", "restart", bench.file, "--min-restart-interval=0")
+    login = bench.login_file({"b.io": {"auth": b64("u:p")}})
+    usual = ("migrate", login, "--to", bench.file, "--replace", "--timeout=1")
+    assert bench.ecsauth(*usual, "--restart=always", "--min-restart-interval=0").code == 0
+    assert not known(bench).agent_pending
+    assert b"a.io" in previous_path(bench.file).read_bytes()
+
+
+def test_options_reach_the_restart(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    class Drains:
+        def drain(self, cluster: str, arn: str) -> list[str]:
+            calls.append(f"drain {cluster} {arn}")
+            return []
+
+        def activate(self, cluster: str, arn: str) -> None:
+            calls.append(f"activate {arn}")
+
+    def make(timeout: float, remember: Callable[[str], None], remembered: str) -> Drains:
+        calls.append(f"{timeout:g} {remembered}")
+        remember("arn")
+        return Drains()
+
+    monkeypatch.setattr(restarting, "make_drainer", make)
+    unsafe = replace(UP, verdict=RestartVerdict("unsafe", "no ECS_DATADIR"))
+    bench.agent.look_now = unsafe
+    assert bench.refresh("a.io").code == 5
+    assert calls == []
+    done = bench.refresh("a.io", more=["--drain", "--drain-timeout=7"])
+    assert (done.code, bench.agent.restarts) == (0, 1)
+    assert calls == ["7 ", "drain c arn", "activate arn"]
+    bench.agent.look_now = replace(unsafe, settings=bench.agent.look_now.settings)
+    calls.clear()  # the fake did not forget: the next run makes the instance active
+    assert bench.refresh("a.io").code == 0
+    assert calls == ["900 arn", "activate arn"]
+    monkeypatch.setattr(restarting, "make_drainer", lambda *_: Drains())
+    done = bench.refresh("b.io", more=["--force-restart"])
+    assert (done.code, bench.agent.restarts) == (0, 2)
+    assert "may be lost: no ECS_DATADIR" in done.err
+
+
+@pytest.mark.parametrize("command", ["refresh", "migrate", "agent restart", "agent status"])
+def test_bottlerocket_is_told_by_every_command_that_is_about_its_file(
+    ecsauth: Run, monkeypatch: pytest.MonkeyPatch, login_file: Callable[..., Path], command: str
+) -> None:
+    def refuse() -> None:
+        raise TargetError("this is Bottlerocket")
+
+    monkeypatch.setattr(restarting, "check_platform", refuse)
+    login = [] if "agent" in command else [login_file({"q.io": {"auth": b64("u:p")}})]
+    done = ecsauth(*command.split(), *login)
+    assert (done.code, "this is Bottlerocket" in done.err) == (4, True)
+
+
+def test_signals_wait_until_the_worst_is_over() -> None:
+    done = []
+
+    def work() -> None:
+        with restarting._signals_held_off():
+            signal.raise_signal(signal.SIGINT)
+            done.append("went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["went on"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

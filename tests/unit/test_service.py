@@ -19,7 +19,7 @@ from ecsauth.agent.recreate import new_config, new_environment, other_networks
 from ecsauth.agent.service import Done, Systemd, Upstart, choose, run_program
 from ecsauth.datadir import NOT_RUNNING, SAFE, UNKNOWN, RestartVerdict
 from ecsauth.engine_auth import EngineAuth
-from ecsauth.errors import AgentError, TargetError
+from ecsauth.errors import AgentError, RestartRefusedError, TargetError
 
 
 @dataclass
@@ -163,8 +163,28 @@ def test_agent_of_ecs_init_is_not_replaced_from_a_container(
     monkeypatch.setattr(host_module, "choose", lambda *_, **__: "docker")
     agent = agent_seeing(monkeypatch, container, Recorder())
     assert agent.service.name == "docker"
-    with pytest.raises(AgentError, match="ecs-init started the agent"):
-        agent.restart()
+    with pytest.raises(RestartRefusedError, match="ecs-init started the agent"):
+        agent.check()
+
+
+@pytest.mark.parametrize("kind", [Systemd, Upstart])
+def test_only_root_restarts_a_service(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Systemd] | type[Upstart]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    kind(Recorder()).check()
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(RestartRefusedError, match="only root"):
+        kind(Recorder()).check()
+
+
+@pytest.mark.parametrize(("job", "nudged"), [("Job=17", True), ("Job=0", False), ("Job=", False)])
+def test_unit_whose_start_waits_is_started_at_once(job: str, nudged: bool) -> None:
+    show = "systemctl show -p Job ecs.service"
+    run = Recorder({show: Done(0, job)})
+    Systemd(run).nudge()
+    start = "systemctl --no-block --job-mode=ignore-dependencies start ecs.service"
+    assert run.commands == [show, *([start] if nudged else [])]
 
 
 def test_environment_changes_in_two_lines_only() -> None:

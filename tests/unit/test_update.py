@@ -56,7 +56,7 @@ class FakeTarget:
         self.events.append("read")
         return self.text
 
-    def write(self, text: bytes) -> tuple[str, ...]:
+    def write(self, text: bytes, expires_at: int | None = None) -> tuple[str, ...]:
         self.events.append("write")
         self.text = text
         return ()

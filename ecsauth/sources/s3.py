@@ -1,0 +1,105 @@
+"""An object in S3 as a source: the two settings in it, checked as ``ecsauth check`` does."""
+
+from __future__ import annotations
+
+import time
+from calendar import timegm
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ecsauth.aws import Aws, Found, Objects, Place
+from ecsauth.check import ERROR, Surroundings, check_text
+from ecsauth.credential import Credential, Fetched, with_known_expiry
+from ecsauth.engine_auth import decode
+from ecsauth.errors import EcsauthError, SourceError
+from ecsauth.layout import AGENT_JSON, ENV_FILE, Layout
+from ecsauth.registry import is_ecr_public, parse_ecr_host
+
+_EXPIRES = "ecsauth-expires"
+
+
+class S3Source:
+    """The credentials in one object, asked for each time: unless it has changed, that is all."""
+
+    fingerprint = ""
+
+    def __init__(self, aws: Aws, place: Place) -> None:
+        self.name = place.name
+        self._objects = Objects(aws, place)
+        self._layout = AGENT_JSON if place.key.endswith(".json") else ENV_FILE
+        self.last_text = b""
+        """All of the object, as it was read last."""
+
+    def fetch(self) -> Fetched:
+        """Return the credentials in it.
+
+        Raises:
+            SourceError: it cannot be had, or the agent would not read it as it should.
+
+        """
+        return self._read(self._objects.get())
+
+    def fetch_unless(self, version: str) -> Fetched | None:
+        """Return the credentials in it; None if it is still of that version (its ETag)."""
+        found = self._objects.get(version)
+        return None if found is None else self._read(found)
+
+    def _read(self, found: Found | None) -> Fetched:
+        if found is None:
+            raise SourceError(f"{self.name}: S3 answered without it")
+        self.last_text = found.data
+        return read_published(found.data, self._layout, found.metadata, self.name, found.etag)
+
+
+def read_published(
+    text: bytes, layout: Layout, metadata: Mapping[str, str], name: str, version: str
+) -> Fetched:
+    """Understand a text that was published.
+
+    Args:
+        text: of the object.
+        layout: of the text.
+        metadata: of the object; ``ecsauth-expires`` is the end of its earliest ECR token.
+        name: for messages.
+        version: to be remembered.
+
+    Raises:
+        SourceError: something is wrong with it that costs the agent credentials.
+
+    """
+    try:
+        findings = check_text(layout, text, time.time(), Surroundings())
+        faults = [item for item in findings if item.severity == ERROR and item.code != "expired"]
+        if faults:
+            place = f"line {faults[0].line}: " if faults[0].line else ""
+            raise SourceError(
+                f"{name}: nothing is taken from it: {place}{faults[0].what}",
+                f"see ecsauth check {name}",
+            )
+        view = decode(layout.read(text))
+    except EcsauthError as error:
+        if isinstance(error, SourceError):
+            raise
+        raise SourceError(f"{name}: {error.message}", f"see ecsauth check {name}") from error
+    if not view.credentials:
+        raise SourceError(f"{name}: there is no login in it", "publish it")
+    expires_at = _seconds(metadata.get(_EXPIRES, ""))
+    return Fetched(
+        tuple(_with_expiry(item, expires_at) for item in view.credentials), version=version
+    )
+
+
+def _with_expiry(item: Credential, expires_at: int | None) -> Credential:
+    """Return it with the end of its life: its own, else for an ECR token the object's."""
+    item = with_known_expiry(item)
+    is_token = parse_ecr_host(item.registry) or is_ecr_public(item.registry)
+    if item.expires_at is not None or not is_token:
+        return item
+    return replace(item, expires_at=expires_at)
+
+
+def _seconds(text: str) -> int | None:
+    try:
+        return timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
+    except ValueError:
+        return None

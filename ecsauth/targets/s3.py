@@ -1,0 +1,163 @@
+"""A target in S3: an env file for a fleet, written only over what was read."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Callable
+
+from ecsauth import __version__
+from ecsauth.aws import Aws, Encryption, Objects, Place
+from ecsauth.aws.place import parse_place
+from ecsauth.errors import ConflictError, ObjectMissingError, SourceError, TargetError, UsageError
+from ecsauth.layout import AGENT_JSON, ENV_FILE, Layout
+
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 2.0
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """How objects are written.
+
+    Attributes:
+        encryption: how S3 encrypts them.
+        base: text that supplies the other settings; None keeps those in the object.
+        owner: account that buckets must belong to, unless a target says; empty for any.
+
+    """
+
+    encryption: Encryption = field(default_factory=Encryption)
+    base: bytes | None = field(default=None, repr=False)
+    owner: str = ""
+
+
+def open_target(
+    text: str,
+    environment: Mapping[str, str],
+    *,
+    algorithm: str,
+    key_id: str,
+    bucket_key: bool,
+    base: bytes | None,
+    owner: str,
+) -> S3Target:
+    """Return the target of an ``s3://`` URL; asks nobody yet. The rest is as in `Publishing`.
+
+    Raises:
+        UsageError: the URL makes no sense, or the encryption contradicts itself.
+
+    """
+    if (key_id or bucket_key) and algorithm != "aws:kms":
+        raise UsageError("--kms-key-id and --bucket-key need --sse aws:kms", "add it")
+    how = Publishing(Encryption(algorithm, key_id, bucket_key), base, owner)
+    return S3Target(Aws(environment), parse_place(text), how)
+
+
+class S3Target:
+    """An object; `update.Target` says what the methods promise."""
+
+    def __init__(
+        self,
+        aws: Aws,
+        place: Place,
+        how: Publishing,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.name = place.name
+        self.layout = _layout(place)
+        if how.base is not None:
+            self.layout = replace(self.layout, is_untidy=self._is_untidy)
+        self._objects = Objects(aws, replace(place, owner=place.owner or how.owner))
+        self._how = how
+        self._sleep = sleep
+        self._etag = ""
+        self._text = b""
+        self._conflicts = 0
+        self._is_looked_at = False
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Do nothing: S3 has no locks; `write` notices whoever came in between."""
+        yield
+
+    def read(self) -> bytes:
+        """Return the object's text, or the base's with the object's settings in it."""
+        if self._conflicts:
+            longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**self._conflicts)
+            self._sleep(longest * random.random())  # noqa: S311 - jitter, no secret
+        try:
+            found = self._objects.get()
+        except ObjectMissingError:
+            found = None
+        except SourceError as error:
+            raise _target_error(error) from error
+        self._etag = found.etag if found else ""
+        self._text = found.data if found else b""
+        base = self._how.base
+        if base is None:
+            return self._text
+        settings = _layout_of(self).read(self._text)
+        return _layout_of(self).write(base, settings) if settings.is_set else base
+
+    def write(self, text: bytes, expires_at: int | None = None) -> tuple[str, ...]:
+        """Replace the object that `read` gave; raise ConflictError if it is another by now."""
+        notes = self._look()
+        metadata = {"ecsauth-version": __version__, "ecsauth-issued": _moment(time.time())}
+        if expires_at is not None:
+            metadata["ecsauth-expires"] = _moment(expires_at)
+        try:
+            etag = self._objects.put(text, self._etag, metadata, self._how.encryption)
+        except SourceError as error:
+            raise _target_error(error) from error
+        if not etag:
+            self._conflicts += 1
+            raise ConflictError(
+                f"{self.name} was written by others all the time", "run it again in a moment"
+            )
+        self._conflicts = 0
+        return notes
+
+    def _look(self) -> tuple[str, ...]:
+        """Refuse an object that the public could read; look once, before the first write.
+
+        Raises:
+            TargetError: it could.
+
+        """
+        if self._is_looked_at:
+            return ()
+        found = self._objects.look()
+        if found.public:
+            raise TargetError(
+                f"{self.name} was not written: {found.public}",
+                "turn on Block Public Access for the bucket: secrets will be in it",
+            )
+        self._is_looked_at = True
+        unseen = ", ".join(found.unseen)
+        notes = [f"{self.name}: could not look at its safety ({unseen})"] if unseen else []
+        return (*found.warnings, *notes)
+
+    def _is_untidy(self, text: bytes) -> bool:
+        """Return whether the object needs writing though its settings stay."""
+        return text != self._text or _layout_of(self).is_untidy(text)
+
+
+def _layout(place: Place) -> Layout:
+    return AGENT_JSON if place.key.endswith(".json") else ENV_FILE
+
+
+def _layout_of(target: S3Target) -> Layout:
+    return AGENT_JSON if target.name.endswith(".json") else ENV_FILE
+
+
+def _target_error(error: SourceError) -> TargetError:
+    return TargetError(error.message, error.hint)
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
