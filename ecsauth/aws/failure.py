@@ -180,6 +180,8 @@ def _denied(text: str, call: Call, principal: Callable[[], str]) -> SourceError:
         hint = f"let the role's trust policy name {to}, and allow {action} to {to}"
     elif call.policy and action in call.action:
         hint = f"attach {call.policy} to {to}"
+    elif action == "s3:GetObject":
+        hint = f"allow {action} to {to}; while there is no object yet, s3:ListBucket too"
     else:
         hint = f"allow {action} to {to}"
     return SourceError(f"{call.subject}: access denied to {action}{who}", hint)

@@ -96,6 +96,7 @@ def restart(context: click.Context, /, target: str, **given: Any) -> int:
         given["policy"] = AUTO  # `never` in the settings is for refresh, this command was typed
     work = AgentWork([file], given, is_named=True, is_once=True)
     with run_lock(given["state_dir"], given["lock_timeout"]):
+        work.mend()
         done = work.apply()
     if not done.said and done.error is None:
         words = f"the agent runs with what {target} has; --restart=always restarts it all the same"

@@ -156,6 +156,7 @@ def _pull_whole(source: AnySource, file: LocalFile, given: dict[str, Any]) -> in
             would = "would be written, all of it" if file.read() != text else "up to date"
             print_lines([f"{file.name}: {would}"], sys.stdout)
             return 0
+        work.mend()
         work.prepare()
         is_written, notes = mend_target(file, lambda _, __: text, rewrite=False)
         say_all("note", [] if given["quiet"] else notes)

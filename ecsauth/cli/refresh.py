@@ -130,6 +130,7 @@ def run_refresh(
     with run_lock(given["state_dir"], given["lock_timeout"]):
         now = time.time()
         if not given["dry_run"]:
+            work.mend()
             if wait := work.backing_off(now):
                 files = [item for item in files if item not in work.files]
                 if not files:

@@ -91,6 +91,12 @@ class AgentWork:
         is_any = self._is_named or self.policy == ALWAYS
         return [item for item in self.targets if is_any or _is_usual(item)]
 
+    def mend(self) -> None:
+        """Make the instance ACTIVE again if a run that was cut off has left it DRAINING."""
+        known = self._agent_state()
+        if known.drained and self.policy != NEVER and not self.given["drain"]:
+            self._drainer().activate("", known.drained)
+
     def prepare(self) -> None:
         """Keep what the agent runs with for the way back, until it runs with something newer."""
         if self.policy == NEVER and any(self._state(item).agent_pending for item in self.files):
@@ -120,7 +126,7 @@ class AgentWork:
         if not files or (self.policy == NEVER and is_written):
             return None
         known = self._agent_state()
-        is_open = bool(known.begun or known.drained) and self.policy != NEVER
+        is_open = bool(known.begun) and self.policy != NEVER
         is_due = is_written or self._always or any(self._is_unread(item) for item in files)
         return self.apply() if is_due or is_open else None
 
@@ -129,7 +135,7 @@ class AgentWork:
         known = self._agent_state()
         given = self.given
         rules = Rules(force=given["force_restart"], min_interval=given["min_restart_interval"])
-        if not known.failures or not self.files or self.policy == NEVER:
+        if not known.failures or known.begun or not self.files or self.policy == NEVER:
             return 0.0
         return seconds_to_wait(rules, History(known.last_restart, known.failures), now)
 
@@ -138,8 +144,6 @@ class AgentWork:
         known = self._agent_state()
         agent = self._agent()
         rules = self._rules()
-        if known.drained and rules.drainer is None and self.policy != NEVER:
-            self._drainer().activate("", known.drained)  # of a run that was cut off
         self._frozen = {_name(item): _expected(item) for item in self.files}
         is_same_boot = bool(known.begun) and known.boot == _boot()
         done = make_agent_read(

@@ -159,6 +159,7 @@ def migrate(
     with contextlib.ExitStack() as held:
         if work.policy != NEVER:
             held.enter_context(run_lock(state_dir, lock_timeout))
+        work.mend()
         work.prepare()
         with remembered(state_dir, destination, source.name, dry_run=dry_run) as run:
             outcome = run.outcome = update([source], destination, request, now=time.time())

@@ -53,11 +53,15 @@ class Moto:
 
     def user(self, name: str, *actions: str) -> dict[str, str]:
         """Make a user who may do these actions; return his variables. Then enforce permissions."""
+        statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+        return self.user_with(name, {"Version": "2012-10-17", "Statement": [statement]})
+
+    def user_with(self, name: str, policy: dict[str, Any]) -> dict[str, str]:
+        """Make a user with a policy; return his variables. Then enforce permissions."""
         iam = self.client("iam")
         iam.create_user(UserName=name)
-        if actions:
-            statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
-            document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        if policy["Statement"][0]["Action"]:
+            document = json.dumps(policy)
             iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=document)
         key = iam.create_access_key(UserName=name)["AccessKey"]
         self.post("reset-auth", "0")

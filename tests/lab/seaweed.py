@@ -95,11 +95,13 @@ def seaweed_server() -> Iterator[Seaweed]:
 class Meddler:
     """A server at `url` that passes everything on, but for what `meddle` makes of an answer.
 
-    `meddle` gets method, path and answer; None breaks the connection.
+    `owners` has what each call expects the bucket's owner to be. `meddle` gets method, path and
+    answer; None breaks the connection.
     """
 
     url: str = ""
     calls: list[str] = field(default_factory=list)
+    owners: list[str] = field(default_factory=list)
     meddle: Meddle = lambda _, __, answer: answer
     delay: Callable[[str], None] = lambda _: None
 
@@ -119,6 +121,7 @@ def meddler(target: str) -> Iterator[Meddler]:
         def _pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             made.calls.append(f"{self.command} {self.path}")
+            made.owners.append(self.headers.get("x-amz-expected-bucket-owner", ""))
             made.delay(self.command)
             connection = http.client.HTTPConnection(host, timeout=60)
             with contextlib.closing(connection):

@@ -473,6 +473,43 @@ def test_bucket_that_the_public_can_read_is_refused(ecsauth: Run, s3: S3, login:
         s3.client.delete_object(Bucket="fleet", Key="ecs.config")
 
 
+@pytest.mark.parametrize(
+    ("part", "action"),
+    [
+        ("publicAccessBlock", "s3:GetBucketPublicAccessBlock"),
+        ("encryption", "s3:GetEncryptionConfiguration"),
+    ],
+)
+def test_look_that_is_forbidden_is_named(
+    ecsauth: Run, s3: S3, login: Path, part: str, action: str
+) -> None:
+    denied = refused(403, "AccessDenied")
+    fine = b"<PublicAccessBlockConfiguration/>"
+
+    def meddle(method: str, path: str, answer: Answer) -> Answer:
+        if f"?{part}" in path:
+            return denied(method, path, answer)
+        if "?publicAccessBlock" in path:  # SeaweedFS has none
+            return 200, {"Content-Type": "application/xml"}, fine
+        return answer
+
+    s3.between.meddle = meddle
+    done = ecsauth("publish", login, URL)
+    assert done.code == 0
+    assert f"could not look at its safety ({action})" in done.err
+
+
+def test_owner_of_the_bucket_is_told_to_s3_in_every_call(
+    ecsauth: Run, s3: S3, login: Path, target: Path
+) -> None:
+    assert ecsauth("publish", login, URL, "--expected-bucket-owner=123456789012").code == 0
+    assert ecsauth("pull", f"{URL}?expected_bucket_owner=123456789012", "--to", target).code == 0
+    assert len(s3.between.owners) > 5
+    assert set(s3.between.owners) == {"123456789012"}
+    for url in (f"{URL}?expected_bucket_owner=1", f"{URL}?region=moon", f"{URL}?x=1", "s3://fleet"):
+        assert ecsauth("pull", url, "--to", target).code == 2
+
+
 def test_refresh_publishes_what_is_due_and_only_that(
     ecsauth: Run, s3: S3, login: Path, target: Path
 ) -> None:

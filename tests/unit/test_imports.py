@@ -64,6 +64,7 @@ ALLOWED = {
         "state",
     }
     | {"settings", "notify", "scheduler", "units", "cli"},
+    "aws_lambda": {"cli"},
     "__main__": {"cli"},
     "": set(),
 }

@@ -15,6 +15,9 @@ ELSEWHERE = {
     "try": "lab/test_first_screen.py",
     "status.svg": "unit/test_status.py",
     "ecsauth.env": "lab/test_settings.py",
+    "iam-publisher.json": "lab/test_policies.py",
+    "iam-instance.json": "lab/test_policies.py",
+    "user-data.sh": "lab/test_user_data.py",
 }
 LOGIN_FILES = {
     # sample → format, image → user name
