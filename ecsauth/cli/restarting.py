@@ -81,6 +81,8 @@ class AgentWork:
         self._always = is_once and self.policy == ALWAYS
         self._unkept: dict[str, TargetState] = {}
         """What could not be written down, for the rest of this run."""
+        self._salts: dict[str, str] = {}
+        """For digests of targets that nothing is known of yet."""
         self._unkept_agent: AgentState | None = None
         self._frozen: dict[str, EngineAuth] = {}
         """What the agent is to read, as it was when the restart began."""
@@ -296,9 +298,8 @@ class AgentWork:
         state = read_state(self.given["state_dir"], _name(item))
         if state.leases.salt:
             return state
-        state = replace(state, leases=Leases(secrets.token_hex(16)))
-        self._keep(item, state)
-        return state
+        salt = self._salts.setdefault(_name(item), secrets.token_hex(16))
+        return replace(state, leases=Leases(salt))
 
     def _keep(self, item: LocalFile, state: TargetState) -> None:
         if not write_state(self.given["state_dir"], _name(item), state):
