@@ -160,11 +160,19 @@ def refresh(
 def _look(target: Target, leases: Leases) -> _View:
     try:
         text = target.read()
+        present, digests = _digests(target, leases, text)
+        is_untidy = target.layout.is_untidy(text)
     except EcsauthError as error:
         return _View(target, leases, {}, {}, is_untidy=False, error=error)
+    return _View(target, leases, present, digests, is_untidy)
+
+
+def _digests(
+    target: Target, leases: Leases, text: bytes
+) -> tuple[dict[str, Credential], dict[str, str]]:
+    """Return the logins in a text of the target and their digests, by key."""
     present = {item.match: item for item in decode(target.layout.read(text)).credentials}
-    digests = {match: login_digest(leases.salt, item) for match, item in present.items()}
-    return _View(target, leases, present, digests, target.layout.is_untidy(text))
+    return present, {match: login_digest(leases.salt, item) for match, item in present.items()}
 
 
 def _due(
@@ -250,8 +258,13 @@ def _apply(
     hold = contextlib.nullcontext() if how.dry_run else view.target.held()
     try:
         with hold:
-            dropped = _still_there(view, dropped)
-            outcome = apply_fetched(fetched, view.target, how, now=now, dropped=dropped)
+            outcome = apply_fetched(
+                fetched,
+                view.target,
+                how,
+                now=now,
+                dropped=lambda text: _still_there(view, dropped, text),
+            )
     except EcsauthError as error:
         return TargetResult(view.target, Outcome(problems=fetched.problems), error), view.leases
     return TargetResult(view.target, outcome), _by_key(view, sources, leases)
@@ -349,9 +362,9 @@ def _is_expired(view: _View, item: Credential, now: float) -> bool:
     return with_known_expiry(item).is_expired(now)
 
 
-def _still_there(view: _View, dropped: frozenset[str]) -> frozenset[str]:
-    """Return those that nobody has replaced since they were looked at."""
-    digests = _look(view.target, view.leases).digests
+def _still_there(view: _View, dropped: frozenset[str], text: bytes) -> frozenset[str]:
+    """Return those that nobody has replaced in the text since they were looked at."""
+    digests = _digests(view.target, view.leases, text)[1]
     return frozenset(match for match in dropped if digests.get(match) == view.digests[match])
 
 

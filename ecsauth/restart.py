@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Callable, Protocol
 
 from ecsauth.datadir import NOT_RUNNING, SAFE, UNKNOWN, RestartVerdict
@@ -135,12 +135,14 @@ class History:
 
     Attributes:
         last: Unix seconds; None for never.
-        failures: since one went well.
+        failures: restarts that were not proved, since one went well.
+        refused: attempts that were given up before the agent was touched, since one went well.
 
     """
 
     last: float | None = None
     failures: int = 0
+    refused: int = 0
 
 
 @dataclass(frozen=True)
@@ -260,7 +262,7 @@ def make_agent_read(
         said = f"the agent does not run ({look.verdict.reason}); it reads this when it starts"
         return Restarted(True, history, said)
     if not around.has_memory and look.started_at is not None:
-        history = History(max(history.last or 0.0, look.started_at), history.failures)
+        history = replace(history, last=max(history.last or 0.0, look.started_at))
     if wait := seconds_to_wait(rules, history, around.now()):
         said = (
             "the agent was restarted a moment ago and has yet to read this: the next restart is"
@@ -295,7 +297,8 @@ def seconds_to_wait(rules: Rules, history: History, now: float) -> float:
     """Return the seconds until the next restart is allowed; a clock set back is no reason."""
     if history.last is None or rules.force or history.last > now:
         return 0.0
-    interval = rules.min_interval * 2.0 ** min(history.failures, _MAX_DOUBLINGS)
+    doublings = min(history.failures + history.refused, _MAX_DOUBLINGS)
+    interval = rules.min_interval * 2.0**doublings
     return max(0.0, history.last + interval - now)
 
 
@@ -352,7 +355,7 @@ def _drained(case: _Case, look: AgentLook) -> Restarted:
             _drain(case, look, drainer)
         except RestartRefusedError as error:
             if not case.rules.force:
-                tried = History(case.around.now(), case.history.failures + 1)
+                tried = _refused(case)
                 return Restarted(True, tried, error=error)
             case.around.warn(f"restarting the agent all the same (--force): {error.message}")
         return _restart(case, look)
@@ -377,6 +380,11 @@ def _drain(case: _Case, look: AgentLook, drainer: Drainer) -> None:
     _check_rest(case, look, drainer.drain(look.cluster, look.arn))
 
 
+def _refused(case: _Case) -> History:
+    """Return the history with an attempt that did not touch the agent."""
+    return replace(case.history, last=case.around.now(), refused=case.history.refused + 1)
+
+
 def _check_rest(case: _Case, look: AgentLook, stay: Sequence[str]) -> None:
     """Name the tasks that draining leaves; refuse if the restart would lose them.
 
@@ -398,7 +406,7 @@ def _restart(case: _Case, before: AgentLook) -> Restarted:
     agent, around = case.agent, case.around
     begun, ticks = around.now(), around.monotonic()
     history = case.history
-    around.begin(History(begun, history.failures), Begun(before.incarnation, before.arn))
+    around.begin(replace(history, last=begun), Begun(before.incarnation, before.arn))
     around.note(f"restarting the agent; it has {case.rules.timeout:g} s to come back")
     try:
         with around.shield():
@@ -408,11 +416,11 @@ def _restart(case: _Case, before: AgentLook) -> Restarted:
             refused = RestartRefusedError(
                 f"the agent was not restarted and is as before: {error.message}", error.hint
             )
-            return Restarted(True, History(begun, history.failures + 1), error=refused)
+            return Restarted(True, _refused(case), error=refused)
         return _go_back(case, before, error.message)
     if not is_done:
         said = "the restart of the agent is queued: it follows when cloud-init has finished"
-        return Restarted(True, History(begun, history.failures), said)
+        return Restarted(True, replace(history, last=begun), said)
     return _finish(case, before, ticks)
 
 

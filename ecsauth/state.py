@@ -76,6 +76,7 @@ class AgentState:
     Attributes:
         last_restart: when the last was; None if never.
         failures: since one went well.
+        refused: attempts that did not touch the agent, since one went well.
         begun: the agent's incarnation before a restart that is not proved yet; else empty.
         begun_arn: its container instance then; empty if it was not known.
         boot: of the host, during which that was.
@@ -85,6 +86,7 @@ class AgentState:
 
     last_restart: int | None = None
     failures: int = 0
+    refused: int = 0
     begun: str = ""
     begun_arn: str = ""
     boot: str = ""
@@ -131,6 +133,7 @@ def read_agent_state(directory: Path) -> AgentState:
     return AgentState(
         _time(entry, "last_restart"),
         _time(entry, "failures") or 0,
+        _time(entry, "refused") or 0,
         **{name: _text(entry, name) for name in ("begun", "begun_arn", "boot", "drained")},
     )
 

@@ -49,6 +49,9 @@ class Target(Protocol):
         """
 
 
+Dropped = Callable[[bytes], Collection[str]]
+
+
 @dataclass(frozen=True)
 class Request:
     """What to do.
@@ -119,7 +122,7 @@ def apply_fetched(
     request: Request,
     *,
     now: float,
-    dropped: Collection[str] = (),
+    dropped: Dropped = lambda _: (),
 ) -> Outcome:
     """Bring what was fetched into `target`, which the caller holds unless it is a dry run.
 
@@ -130,7 +133,7 @@ def apply_fetched(
         target: is read, and written if anything changes.
         request: how.
         now: Unix seconds.
-        dropped: keys as the agent compares them: logins to take out.
+        dropped: text of the target → keys, as the agent compares them, of logins to take out.
 
     Raises:
         TargetError: nothing was written.
@@ -147,7 +150,7 @@ def apply_fetched(
 
 
 def _apply_once(
-    fetched: Fetched, target: Target, request: Request, now: float, dropped: Collection[str]
+    fetched: Fetched, target: Target, request: Request, now: float, dropped: Dropped
 ) -> Outcome:
     text = target.read()
     layout = target.layout
@@ -158,7 +161,7 @@ def _apply_once(
         meant_data=layout.meant(text),
         auth_format=request.auth_format,
         replace=request.replace and not fetched.problems,
-        dropped=dropped,
+        dropped=dropped(text),
         now=now,
     )
     warnings = [*fetched.warnings, *plan.warnings, layout.warning(plan.engine_auth)]
@@ -171,7 +174,7 @@ def _apply_once(
         new_text = layout.write(text, plan.engine_auth)
         _verify(layout, new_text, plan)
         if not request.dry_run:
-            notes += target.write(new_text, _first_expiry(plan))
+            notes += target.write(new_text, _first_expiry(plan, now))
     return Outcome(
         plan=plan,
         written=plan.changed and not request.dry_run,
@@ -237,9 +240,10 @@ def raw_settings(
     return text, [*warnings, *filter(None, [layout.warning(settings)])]
 
 
-def _first_expiry(plan: Plan) -> int | None:
+def _first_expiry(plan: Plan, now: float) -> int | None:
+    """Return when the first of its logins will expire; what has is no matter."""
     known = [with_known_expiry(item).expires_at for item in plan.credentials]
-    return min((item for item in known if item is not None), default=None)
+    return min((item for item in known if item is not None and item > now), default=None)
 
 
 def _verify(layout: Layout, text: bytes, plan: Plan) -> None:

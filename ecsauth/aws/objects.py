@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,18 @@ from ecsauth.errors import ObjectMissingError, SourceError
 
 MAX_BYTES = 16 * 1024 * 1024
 _ATTEMPTS = 3
+_LOOK = (403, 404, 405, 501)
+"""What may come of a look at a bucket: forbidden, nothing set, not known to this server."""
+
+_NOT_THERE = frozenset(
+    {
+        "404",
+        "NoSuchKey",
+        "NoSuchBucketPolicy",
+        "NoSuchPublicAccessBlockConfiguration",
+        "ServerSideEncryptionConfigurationNotFoundError",
+    }
+)
 _PUBLIC_GROUPS = (
     "http://acs.amazonaws.com/groups/global/AllUsers",
     "http://acs.amazonaws.com/groups/global/AuthenticatedUsers",
@@ -121,7 +133,7 @@ class Objects:
 
         """
         how: dict[str, Any] = {"IfNoneMatch": unless} if unless else {}
-        answer = self._call("s3:GetObject", "get_object", ChecksumMode="ENABLED", **how)
+        answer = self._call("s3:GetObject", "get_object", (304, 404), ChecksumMode="ENABLED", **how)
         status = answer.get("status")
         if status == 304:
             return None
@@ -160,7 +172,7 @@ class Objects:
             how["BucketKeyEnabled"] = True
         digest = base64.b64encode(hashlib.sha256(data).digest()).decode("ascii")
         answer = self._call(
-            *("s3:PutObject", "put_object"),
+            *("s3:PutObject", "put_object", (404, 409, 412)),
             Body=data,
             ContentType="text/plain",
             CacheControl="no-store",
@@ -168,12 +180,17 @@ class Objects:
             Metadata=dict(metadata),
             **how,
         )
-        if answer.get("status") in (404, 409, 412):
+        if "status" in answer:
             return ""
         return str(answer["ETag"])
 
     def look(self) -> BucketLook:
-        """Look who may read the bucket; what may not be looked at is no failure."""
+        """Look who may read the bucket; what may not be looked at is no failure.
+
+        Raises:
+            SourceError: S3 fails.
+
+        """
         unseen: list[str] = []
         block = self._seen(unseen, "s3:GetBucketPublicAccessBlock", "get_public_access_block")
         rules = (block or {}).get("PublicAccessBlockConfiguration") or {}
@@ -202,15 +219,22 @@ class Objects:
     def _seen(
         self, unseen: list[str], action: str, method: str, *, key: bool = False
     ) -> Mapping[str, Any] | None:
-        """Return an answer about the bucket, {} if nothing is set, None if it may not be asked."""
-        try:
-            answer = self._call(action, method, key=key)
-        except SourceError:
+        """Return an answer about the bucket, {} if nothing is set, None if it may not be asked.
+
+        Raises:
+            SourceError: S3 fails; nobody knows then who could read what would be written.
+
+        """
+        answer = self._call(action, method, _LOOK, key=key)
+        if answer.get("status") in (403, 405, 501):
             unseen.append(action)
             return None
-        return {} if answer.get("status") == 404 else answer
+        return {} if "status" in answer else answer
 
-    def _call(self, action: str, method: str, key: bool = True, **given: Any) -> Mapping[str, Any]:
+    def _call(
+        self, action: str, method: str, expected: Sequence[int], key: bool = True, **given: Any
+    ) -> Mapping[str, Any]:
+        """Call S3; an answer whose status is expected, though no success, has it as ``status``."""
         place = self.place
         region = place.region
         if self._client is None:
@@ -221,7 +245,9 @@ class Objects:
         if place.owner:
             parameters["ExpectedBucketOwner"] = place.owner
         call = Call(place.name, action, region)
-        return self._aws.call(call, place.identity, lambda: _answer(operation, parameters))
+        return self._aws.call(
+            call, place.identity, lambda: _answer(operation, parameters, expected)
+        )
 
     def _region(self) -> str:
         """Return the default region; S3 can be asked anywhere, and names the right one."""
@@ -231,7 +257,7 @@ class Objects:
             return "us-east-1"
 
 
-def _answer(operation: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+def _answer(operation: Any, given: Mapping[str, Any], expected: Sequence[int]) -> dict[str, Any]:
     """Call S3; expected refusals become a ``status``, a body is read to its end.
 
     A body that comes damaged is asked for again: networks do that, and only then S3.
@@ -251,8 +277,8 @@ def _answer(operation: Any, given: Mapping[str, Any]) -> dict[str, Any]:
                     answer["data"] = body.read(MAX_BYTES + 1)
                 _check_body(answer)
         except ClientError as error:
-            status = _expected_status(error.response)
-            if not status:
+            status = _status(error.response)
+            if status not in expected:
                 raise
             return {"status": status}
         except (FlexibleChecksumError, IncompleteReadError, ResponseStreamingError, DamagedError):
@@ -276,14 +302,17 @@ def _check_body(answer: Mapping[str, Any]) -> None:
         raise DamagedError
 
 
-def _expected_status(response: Mapping[str, Any]) -> int:
+def _status(response: Mapping[str, Any]) -> int:
+    """Return the HTTP status of an error; 0 if its code says that something else is wrong."""
     code = str(response.get("Error", {}).get("Code", ""))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if code == "NoSuchBucket":
+    if status == 404 and code not in _NOT_THERE:
         return 0
     if status == 409 and code != "ConditionalRequestConflict":
         return 0
-    return status if status in (304, 404, 409, 412) else 0
+    if status == 403 and code not in ("AccessDenied", "403"):
+        return 0
+    return status
 
 
 def _is_public(answer: Mapping[str, Any] | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from urllib.parse import unquote
 
 from ecsauth.aws.objects import Place
@@ -16,11 +17,16 @@ _BUCKET = re.compile(
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _IDENTITY = ("profile", "role_arn", "external_id")
+_OWNER = "ECSAUTH_EXPECTED_BUCKET_OWNER"
 _PARAMETERS = (*_IDENTITY, "region", "expected_bucket_owner")
 
 
-def parse_place(text: str) -> Place:
+def parse_place(text: str, environment: Mapping[str, str]) -> Place:
     """Understand ``s3://BUCKET/KEY``; parameters follow a ``?``, with ``&`` between them.
+
+    Args:
+        text: the URL.
+        environment: for ECSAUTH_EXPECTED_BUCKET_OWNER, unless the URL names an owner.
 
     Raises:
         UsageError: a bucket, key or parameter that makes no sense.
@@ -45,11 +51,14 @@ def parse_place(text: str) -> Place:
                 f"there are {', '.join(_PARAMETERS)}",
             )
         found[name] = unquote(value)
-    region, owner = found.get("region", ""), found.get("expected_bucket_owner", "")
+    region = found.get("region", "")
+    owner = found.get("expected_bucket_owner") or environment.get(
+        "ECSAUTH_EXPECTED_BUCKET_OWNER", ""
+    )
     if region and not _REGION.fullmatch(region):
         raise UsageError(f"?region= of {SCHEME} is no AWS region", "such as us-west-2")
     if owner and not _ACCOUNT.fullmatch(owner):
-        raise UsageError("?expected_bucket_owner= is no AWS account", "it has 12 digits")
+        raise UsageError("the expected bucket owner is no AWS account", "it has 12 digits")
     identity = Identity(**{name: found.get(name, "") for name in _IDENTITY})
     return Place(bucket, key, identity, region, owner)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 from ecsauth.cli.console import stdin_stream
+from ecsauth.errors import SourceError, UsageError
 from ecsauth.files import read_input
 from ecsauth.sources import Account, Context
 
@@ -39,11 +40,24 @@ def s3_maker(given: Mapping[str, Any]) -> Callable[[str], S3Target]:
             algorithm=given.get("sse") or "",
             key_id=given.get("kms_key_id") or "",
             bucket_key=bool(given.get("bucket_key")),
-            base=None if base is None else read_input(base, "look at --base"),
+            base=None if base is None else _read_base(base),
             owner=given.get("expected_bucket_owner") or "",
         )
 
     return make
+
+
+def _read_base(path: Path) -> bytes:
+    """Read what --base names.
+
+    Raises:
+        UsageError: it cannot be read.
+
+    """
+    try:
+        return read_input(path, "look at --base")
+    except SourceError as error:
+        raise UsageError(error.message, error.hint) from error
 
 
 def account_of(name: str) -> Account | None:

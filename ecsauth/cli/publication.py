@@ -20,6 +20,7 @@ from ecsauth.cli.report import diff_lines, summary_lines
 from ecsauth.cli.restarting import AgentWork, as_json, check_host, say_restarted
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.fetch import fetch_source
+from ecsauth.layout import AGENT_JSON
 from ecsauth.sources import AnySource, parse_source
 from ecsauth.targets import parse_target
 from ecsauth.targets.local_file import LocalFile
@@ -95,15 +96,7 @@ def publish(arguments: tuple[str, ...], **given: Any) -> int:
 
 @click.command(short_help="Take the two settings from an env file in S3 into the target.")
 @click.argument("source", metavar="s3://BUCKET/KEY")
-@options.option(
-    "--to",
-    "target",
-    metavar="TARGET",
-    envvar="ECSAUTH_TARGETS",
-    default="/etc/ecs/ecs.config",
-    show_default=True,
-    help="A path; one that ends in .json is the agent's JSON file.",
-)
+@options.targets
 @options.option("--whole-file", is_flag=True, help="Take all of the text, not the two settings.")
 @options.auth_format
 @options.option("--replace", is_flag=True, help="Drop the registries that are not in the object.")
@@ -115,8 +108,8 @@ def publish(arguments: tuple[str, ...], **given: Any) -> int:
 @options.option("--verbose", "-v", is_flag=True, help="Say also why it was read.")
 @options.quiet
 @options.common
-def pull(source: str, target: str, whole_file: bool, **given: Any) -> int:
-    """Take the two settings from the env file s3://BUCKET/KEY into TARGET.
+def pull(source: str, targets: tuple[str, ...], whole_file: bool, **given: Any) -> int:
+    """Take the two settings from the env file s3://BUCKET/KEY into every TARGET.
 
     What is damaged, what the agent would not read, and what has expired is refused, and the
     present logins stay. If the object has not changed, it is not read and nothing is written. The
@@ -124,15 +117,18 @@ def pull(source: str, target: str, whole_file: bool, **given: Any) -> int:
     """
     if not source.startswith(_SCHEME):
         raise UsageError("pull takes from s3://BUCKET/KEY", "for a login file there is migrate")
-    check_host([target])
+    check_host(targets)
     parsed = parse_source(source, make_context(0, ""))
-    file = parse_target(target, given["lock_timeout"], result_stream())
-    if not isinstance(file, LocalFile):
-        raise UsageError("TARGET is a file here")
+    found = [parse_target(text, given["lock_timeout"], result_stream()) for text in targets]
+    files = [item for item in found if isinstance(item, LocalFile)]
+    if len({item.name for item in files}) != len(found):
+        raise UsageError("each TARGET is a file here, given once")
+    if whole_file and len(files) != 1:
+        raise UsageError("--whole-file takes one TARGET")
     if whole_file:
-        return _pull_whole(parsed, file, given)
+        return _pull_whole(parsed, files[0], given)
     usual = {"force": False, "prune_expired": False, "recheck": 0.0, "verify_first": None}
-    return run_refresh([parsed], [file], {**usual, "prometheus": None, **given})
+    return run_refresh([parsed], files, {**usual, "prometheus": None, **given})
 
 
 def _pull_whole(source: AnySource, file: LocalFile, given: dict[str, Any]) -> int:
@@ -141,6 +137,8 @@ def _pull_whole(source: AnySource, file: LocalFile, given: dict[str, Any]) -> in
 
     if not isinstance(source, S3Source):
         raise UsageError("--whole-file takes from s3://BUCKET/KEY")
+    if source.name.endswith(".json") != (file.layout is AGENT_JSON):
+        raise UsageError("--whole-file takes an env file into an env file, JSON into JSON")
     work = AgentWork([file], given)
     done = run_lock(given["state_dir"], given["lock_timeout"])
     noted = remembered(given["state_dir"], file, source.name, dry_run=given["dry_run"])
@@ -154,9 +152,15 @@ def _pull_whole(source: AnySource, file: LocalFile, given: dict[str, Any]) -> in
         text = source.last_text
         if given["dry_run"]:
             would = "would be written, all of it" if file.read() != text else "up to date"
-            print_lines([f"{file.name}: {would}"], sys.stdout)
+            if given["as_json"]:
+                print_json({"written": False, "would": would, "agent": None})
+            else:
+                print_lines([f"{file.name}: {would}"], sys.stdout)
+            run.code = 0
             return 0
         work.mend()
+        work.settle_begun()
+        work.check_back_off(time.time())
         work.prepare()
         is_written, notes = mend_target(file, lambda _, __: text, rewrite=False)
         say_all("note", [] if given["quiet"] else notes)

@@ -6,6 +6,7 @@ import random
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -129,20 +130,21 @@ def run_refresh(
     work = AgentWork(local, given)
     with run_lock(given["state_dir"], given["lock_timeout"]):
         now = time.time()
+        left_alone: list[TargetResult] = []
         if not given["dry_run"]:
             work.mend()
-            if wait := work.backing_off(now):
+            work.settle_begun()
+            try:
+                work.check_back_off(now)
+            except AgentError as error:
+                left_alone = [TargetResult(item, error=error) for item in work.files]
                 files = [item for item in files if item not in work.files]
                 if not files:
-                    raise AgentError(
-                        "the agent did not come back from its last restart: for"
-                        f" {wait:,.0f} s nothing new is brought to it",
-                        "look at journalctl -u ecs; ecsauth agent restart --force tries at once",
-                    )
-                say("warning", f"the agent failed; for {wait:,.0f} s its files are left alone")
+                    raise
                 work = AgentWork([], given)
             work.prepare()
         done = refresh_targets(parsed, files, request, memory, now=now)
+        done = replace(done, results=(*left_alone, *done.results))
         codes = [_code(result) for result in done.results]
         _say(done, **given)
         restarted = None
@@ -189,6 +191,8 @@ def prepare(
     parsed = [parse_source(text, context) for text in sources]
     make_s3 = s3_maker(given)
     found = [parse_target(text, lock_timeout, result_stream(), make_s3) for text in targets]
+    if len({item.name for item in found}) != len(found):
+        raise UsageError("a TARGET is given twice")
     return parsed, [item for item in found if not isinstance(item, Stdout)]
 
 

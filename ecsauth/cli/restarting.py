@@ -20,7 +20,7 @@ from ecsauth.agent.service import run_program
 from ecsauth.check import merged
 from ecsauth.cli.console import is_json_log, print_lines, say, say_error
 from ecsauth.engine_auth import UNSET, EngineAuth
-from ecsauth.errors import EcsauthError
+from ecsauth.errors import AgentError, EcsauthError
 from ecsauth.layout import AGENT_JSON, ENV_FILE
 from ecsauth.lease import Leases
 from ecsauth.restart import (
@@ -93,6 +93,35 @@ class AgentWork:
         is_any = self._is_named or self.policy == ALWAYS
         return [item for item in self.targets if is_any or _is_usual(item)]
 
+    def settle_begun(self) -> None:
+        """Prove a restart of a run that was cut off, before anything new is written.
+
+        Raises:
+            AgentError: the agent had not come back, and the file before is restored.
+
+        """
+        known = self._agent_state()
+        if not known.begun or self.policy == NEVER or not self.files or known.boot != _boot():
+            return
+        done = self.apply()
+        if done.error is not None and done.error.exit_code == AgentError.exit_code:
+            raise done.error
+
+    def check_back_off(self, now: float) -> None:
+        """Refuse to bring anything new to an agent that has failed with the last.
+
+        Raises:
+            AgentError: until when.
+
+        """
+        wait = self.backing_off(now)
+        if wait:
+            raise AgentError(
+                "the agent did not come back from its last restart: for"
+                f" {wait:,.0f} s nothing new is brought to it",
+                "look at journalctl -u ecs; ecsauth agent restart --force tries at once",
+            )
+
     def mend(self) -> None:
         """Make the instance ACTIVE again if a run that was cut off has left it DRAINING."""
         known = self._agent_state()
@@ -153,14 +182,21 @@ class AgentWork:
             self.carries,
             self._put_back,
             rules,
-            History(known.last_restart, known.failures),
+            History(known.last_restart, known.failures, known.refused),
             self._surrounding(),
             Begun(known.begun, known.begun_arn or None) if is_same_boot else None,
         )
         last = None if done.history.last is None else int(done.history.last)
         known = self._agent_state()
         self._keep_agent(
-            replace(known, last_restart=last, failures=done.history.failures, begun="", boot="")
+            replace(
+                known,
+                last_restart=last,
+                failures=done.history.failures,
+                refused=done.history.refused,
+                begun="",
+                boot="",
+            )
             if self.policy != NEVER
             else known
         )
@@ -228,6 +264,7 @@ class AgentWork:
                 known,
                 last_restart=last,
                 failures=history.failures,
+                refused=history.refused,
                 begun=incarnation,
                 begun_arn=begun.arn or "",
                 boot=_boot(),
@@ -407,7 +444,11 @@ def _signals_held_off() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, lambda n, _: caught.append(n)) for number in numbers}
+    before = {
+        number: signal.signal(number, lambda n, _: caught.append(n))
+        for number in numbers
+        if signal.getsignal(number) not in (None, signal.SIG_IGN)
+    }
     try:
         yield
     finally:

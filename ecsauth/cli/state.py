@@ -136,7 +136,7 @@ def write_metrics(
             )
         found.append(shown)
         first = first if first[0] else (shown, settings)
-    by_time = targets[0].layout is AGENT_JSON
+    by_time = bool(targets) and targets[0].layout is AGENT_JSON
     agent = _agent(introspection_url, state_dir, *first, by_time=by_time)
     _write_metrics(path, metrics(found, agent))
 

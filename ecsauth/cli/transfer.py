@@ -159,7 +159,9 @@ def migrate(
     with contextlib.ExitStack() as held:
         if work.policy != NEVER:
             held.enter_context(run_lock(state_dir, lock_timeout))
-        work.mend()
+        if not dry_run:
+            work.mend()
+            work.settle_begun()
         work.prepare()
         with remembered(state_dir, destination, source.name, dry_run=dry_run) as run:
             outcome = run.outcome = update([source], destination, request, now=time.time())

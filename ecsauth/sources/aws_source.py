@@ -37,12 +37,13 @@ class AwsAccess:
 
     aws: Aws
     tokens: EcrTokens
+    environment: Mapping[str, str]
 
 
 def open_access(environment: Mapping[str, str]) -> AwsAccess:
     """Return what the AWS sources of one command share; asks nobody yet."""
     aws = Aws(environment)
-    return AwsAccess(aws, EcrTokens(aws))
+    return AwsAccess(aws, EcrTokens(aws), environment)
 
 
 def parse_aws_source(text: str, access: AwsAccess) -> AwsSource:
@@ -54,7 +55,7 @@ def parse_aws_source(text: str, access: AwsAccess) -> AwsSource:
     """
     scheme, _, rest = text.partition(":")
     if scheme == "s3":
-        return S3Source(access.aws, parse_place(text))
+        return S3Source(access.aws, parse_place(text, access.environment))
     name, _, query = rest.partition("?")
     parameters = _parameters(scheme, query)
     identity = Identity(**{key: parameters.get(key, "") for key in _IDENTITY})

@@ -82,7 +82,7 @@ def _read_object(text: str, environment: Mapping[str, str]) -> Reading:
     from ecsauth.aws import Aws, Objects
     from ecsauth.aws.place import parse_place
 
-    place = parse_place(text)
+    place = parse_place(text, environment)
     found = Objects(Aws(environment), place).get()
     layout = AGENT_JSON if place.key.endswith(".json") else ENV_FILE
     return Reading(place.name, layout, found.data if found else b"", Surroundings())

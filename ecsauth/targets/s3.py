@@ -12,9 +12,11 @@ from typing import Callable
 from ecsauth import __version__
 from ecsauth.aws import Aws, Encryption, Objects, Place
 from ecsauth.aws.place import parse_place
+from ecsauth.engine_auth import decode
 from ecsauth.errors import ConflictError, ObjectMissingError, SourceError, TargetError, UsageError
 from ecsauth.layout import AGENT_JSON, ENV_FILE, Layout
 
+_OURS = "ecsauth-"
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
 
@@ -54,7 +56,7 @@ def open_target(
     if (key_id or bucket_key) and algorithm != "aws:kms":
         raise UsageError("--kms-key-id and --bucket-key need --sse aws:kms", "add it")
     how = Publishing(Encryption(algorithm, key_id, bucket_key), base, owner)
-    return S3Target(Aws(environment), parse_place(text), how)
+    return S3Target(Aws(environment), parse_place(text, environment), how)
 
 
 class S3Target:
@@ -79,6 +81,8 @@ class S3Target:
         self._text = b""
         self._conflicts = 0
         self._is_looked_at = False
+        self._notes: tuple[str, ...] = ()
+        self._metadata: dict[str, str] = {}
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -98,19 +102,24 @@ class S3Target:
             raise _target_error(error) from error
         self._etag = found.etag if found else ""
         self._text = found.data if found else b""
-        base = self._how.base
-        if base is None:
-            return self._text
-        settings = _layout_of(self).read(self._text)
-        return _layout_of(self).write(base, settings) if settings.is_set else base
+        self._metadata = {
+            name: value
+            for name, value in (found.metadata if found else {}).items()
+            if not name.startswith(_OURS)
+        }
+        return self._text if self._how.base is None else self._on_base(self._how.base)
 
     def write(self, text: bytes, expires_at: int | None = None) -> tuple[str, ...]:
         """Replace the object that `read` gave; raise ConflictError if it is another by now."""
-        notes = self._look()
-        metadata = {"ecsauth-version": __version__, "ecsauth-issued": _moment(time.time())}
+        metadata = {
+            **self._metadata,
+            f"{_OURS}version": __version__,
+            f"{_OURS}issued": _moment(time.time()),
+        }
         if expires_at is not None:
-            metadata["ecsauth-expires"] = _moment(expires_at)
+            metadata[f"{_OURS}expires"] = _moment(expires_at)
         try:
+            self._look()
             etag = self._objects.put(text, self._etag, metadata, self._how.encryption)
         except SourceError as error:
             raise _target_error(error) from error
@@ -120,17 +129,38 @@ class S3Target:
                 f"{self.name} was written by others all the time", "run it again in a moment"
             )
         self._conflicts = 0
+        notes, self._notes = self._notes, ()
         return notes
 
-    def _look(self) -> tuple[str, ...]:
+    def _on_base(self, base: bytes) -> bytes:
+        """Return the base with the object's settings in it.
+
+        Raises:
+            TargetError: they cannot be carried over as they are.
+
+        """
+        layout = _layout_of(self)
+        settings = layout.read(self._text)
+        if not settings.is_set:
+            return base
+        if decode(settings).fault or layout.meant(self._text) != settings.auth_data:
+            raise TargetError(
+                f"{self.name}: its present settings are not as they should be, and --base would"
+                " lose them",
+                "publish once without --base, which mends them",
+            )
+        return layout.write(base, settings)
+
+    def _look(self) -> None:
         """Refuse an object that the public could read; look once, before the first write.
 
         Raises:
+            SourceError: nobody can tell, for S3 fails.
             TargetError: it could.
 
         """
         if self._is_looked_at:
-            return ()
+            return
         found = self._objects.look()
         if found.public:
             raise TargetError(
@@ -140,7 +170,7 @@ class S3Target:
         self._is_looked_at = True
         unseen = ", ".join(found.unseen)
         notes = [f"{self.name}: could not look at its safety ({unseen})"] if unseen else []
-        return (*found.warnings, *notes)
+        self._notes = (*found.warnings, *notes)
 
     def _is_untidy(self, text: bytes) -> bool:
         """Return whether the object needs writing though its settings stay."""

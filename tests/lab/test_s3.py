@@ -221,7 +221,7 @@ def test_damage_on_the_way_is_asked_for_again(
 
 def test_damaged_upload_is_refused_by_s3(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     """The checksum that we send is what S3 compares: BadDigest, and nothing is written."""
-    objects = Objects(Aws(os.environ), parse_place(URL))
+    objects = Objects(Aws(os.environ), parse_place(URL, {}))
     assert objects.put(b"ECS_CLUSTER=x\n", "", {}, Encryption())
     s3.client.delete_object(Bucket="fleet", Key="ecs.config")
 
@@ -555,3 +555,84 @@ def test_secret_reaches_the_object_and_nothing_else(
     for form in (secret, b64(f"u:{secret}")[:-4], b64(f"u:{secret}")[4:-4]):
         assert form not in said
     assert b64(f"u:{secret}") in s3.text()
+
+
+def test_base_does_not_lose_what_can_only_be_mended(
+    ecsauth: Run, s3: S3, login: Path, tmp_path: Path
+) -> None:
+    lines = json.dumps({"r.io": {"auth": b64("u:p")}}, indent=1)
+    s3.put(f"ECS_ENGINE_AUTH_TYPE=dockercfg\nECS_ENGINE_AUTH_DATA={lines}\n")
+    base = tmp_path / "base"
+    base.write_text("ECS_CLUSTER=x\n")
+    done = ecsauth("publish", login, URL, "--base", base)
+    assert done.code == 4
+    assert "--base would lose them" in done.err
+    assert ecsauth("publish", login, URL).code == 0
+    assert ecsauth("publish", login, URL, "--base", base).code == 0
+    assert set(logins(s3.text())) == {"q.io", "r.io"}
+    assert ecsauth("publish", login, URL, "--base", tmp_path / "none").code == 2
+
+
+def test_whole_file_of_the_other_kind_is_refused(
+    ecsauth: Run, s3: S3, login: Path, target: Path
+) -> None:
+    assert ecsauth("publish", login, f"{URL}.json").code == 0
+    assert json.loads(s3.text("ecs.config.json"))["EngineAuthType"] == "dockercfg"
+    before = target.read_bytes()
+    done = ecsauth("pull", f"{URL}.json", "--to", target, "--whole-file")
+    assert done.code == 2
+    assert target.read_bytes() == before
+    assert ecsauth("pull", f"{URL}.json", "--to", target).code == 0  # the settings fit anywhere
+    assert logins(target.read_text()) == {"q.io": "p"}
+    assert ecsauth("explain", "q.io/a", "--from", f"{URL}.json").out.count("user u") == 1
+
+
+def test_bucket_that_cannot_be_judged_is_not_written(ecsauth: Run, s3: S3, login: Path) -> None:
+    failing = refused(500, "InternalError")
+
+    def meddle(method: str, path: str, answer: Answer) -> Answer:
+        return failing(method, path, answer) if "?acl" in path else answer
+
+    s3.between.meddle = meddle
+    assert ecsauth("publish", login, URL).code == 4
+    assert "Contents" not in s3.client.list_objects_v2(Bucket="fleet")
+
+
+def test_owner_in_the_settings_counts_for_every_command(
+    ecsauth: Run, s3: S3, login: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ECSAUTH_EXPECTED_BUCKET_OWNER", "123456789012")
+    ecsauth("publish", login, URL)
+    for command in (
+        ("pull", URL, "--to", target),
+        ("check", URL),
+        ("status", URL),
+        ("refresh", URL, "--to", target),
+    ):
+        assert ecsauth(*command).code == 0
+    assert set(s3.between.owners) == {"123456789012"}
+
+
+def test_expiry_of_the_first_token_is_in_the_metadata(
+    ecsauth: Run, s3: S3, aws_token: str, target: Path
+) -> None:
+    done = ecsauth("publish", aws_token, URL)
+    assert done.code == 0, done.err
+    metadata = s3.client.head_object(Bucket="fleet", Key="ecs.config")["Metadata"]
+    seconds = time.mktime(time.strptime(metadata["ecsauth-expires"], "%Y-%m-%dT%H:%M:%SZ"))
+    assert abs(seconds - time.timezone - time.time() - 3600) < 60
+
+
+@pytest.fixture
+def aws_token(login_file: Callable[..., Path]) -> str:
+    """A login file with an ECR token that tells its end, in an hour."""
+    host = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
+    payload = json.dumps({"payload": "x", "expiration": int(time.time()) + 3600})
+    return str(login_file({host: {"auth": b64(f"AWS:{b64(payload)}")}}))
+
+
+def test_foreign_metadata_stays(ecsauth: Run, s3: S3, login: Path) -> None:
+    s3.put("ECS_CLUSTER=x\n", Metadata={"team": "infra", "ecsauth-expires": "2020-01-01T00:00:00Z"})
+    assert ecsauth("publish", login, URL).code == 0
+    metadata = s3.client.head_object(Bucket="fleet", Key="ecs.config")["Metadata"]
+    assert set(metadata) == {"team", "ecsauth-version", "ecsauth-issued"}

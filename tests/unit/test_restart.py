@@ -329,7 +329,7 @@ def test_restart_that_did_not_happen_is_refused_and_nothing_is_put_back(world: W
     assert world.acts == ["restart"]
     assert isinstance(done.error, RestartRefusedError)
     assert "is as before: systemctl failed" in done.error.message
-    assert (done.is_pending, done.history) == (True, History(START, 1))
+    assert (done.is_pending, done.history) == (True, History(START, 0, 1))
 
 
 def test_restart_that_failed_half_way_is_rolled_back(world: World) -> None:
@@ -401,7 +401,10 @@ def test_instance_that_is_not_drained_is_not_restarted(world: World) -> None:
     done = world.run(drainer=drainer)
     assert world.acts == ["drain c", "activate"]
     assert (done.is_pending, done.error) == (True, drainer.error)
-    assert done.history == History(START, 1)  # not again at the next tick of a timer
+    assert done.history == History(START, 0, 1)  # not again at the next tick of a timer
+    again = World()
+    assert again.run(History(START - 599, 0, 1)).is_pending
+    assert World().run(History(START - 600, 0, 1)).is_done
     forced = World()
     forced.run(drainer=FakeDrainer(forced, error=RestartRefusedError("denied")), force=True)
     assert forced.acts == ["drain c", "restart", "settle", "activate"]

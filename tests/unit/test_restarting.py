@@ -409,3 +409,36 @@ def test_signals_wait_until_the_worst_is_over() -> None:
         work()
     assert done == ["went on"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_restart_that_was_cut_off_is_settled_before_anything_new_is_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.refresh("a.io")
+    restart = bench.agent.restart
+
+    def cut_off() -> bool:
+        restart()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench.agent, "restart", cut_off)
+    assert bench.refresh("a.io", "b.io").code == 130
+    assert read_agent_state(bench.state).begun
+    monkeypatch.setattr(bench.agent, "restart", restart)
+    done = bench.refresh("a.io", "b.io", "c.io")
+    assert done.code == 0, done
+    assert "c.io" in bench.agent.look_now.settings.auth_data  # type: ignore[union-attr]
+    assert (read_agent_state(bench.state).failures, read_agent_state(bench.state).begun) == (0, "")
+
+
+def test_restart_that_was_refused_does_not_keep_new_logins_from_the_file(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses() -> None:
+        raise RestartRefusedError("only root")
+
+    bench.refresh("a.io")
+    monkeypatch.setattr(bench.agent, "check", refuses)
+    assert bench.refresh("b.io").code == 5
+    assert bench.refresh("c.io").code == 5
+    assert b"c.io" in bench.file.read_bytes()

@@ -30,7 +30,8 @@ def env(data: object) -> bytes:
 def test_place_and_its_parameters() -> None:
     place = parse_place(
         "s3://my.bucket-1/a/b c.config?region=eu-west-1&profile=p%26q&role_arn=r&external_id=x"
-        "&expected_bucket_owner=123456789012"
+        "&expected_bucket_owner=123456789012",
+        {"ECSAUTH_EXPECTED_BUCKET_OWNER": "999999999999"},
     )
     assert (place.bucket, place.key, place.region) == ("my.bucket-1", "a/b c.config", "eu-west-1")
     assert place.identity == Identity("p&q", "r", "x")
@@ -40,7 +41,7 @@ def test_place_and_its_parameters() -> None:
 
 def test_access_point_is_a_bucket() -> None:
     point = "arn:aws:s3:us-west-2:123456789012:accesspoint/fleet"
-    place = parse_place(f"s3://{point}/ecs.config")
+    place = parse_place(f"s3://{point}/ecs.config", {})
     assert (place.bucket, place.key) == (point, "ecs.config")
 
 
@@ -55,7 +56,7 @@ def test_access_point_is_a_bucket() -> None:
 )
 def test_place_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
-        parse_place(text)
+        parse_place(text, {})
 
 
 def test_logins_of_an_object_and_their_expiry() -> None:
@@ -204,3 +205,28 @@ def test_expired_logins_of_an_unchanged_object_are_asked_for_again(bench: Bench)
     done = bench.run()
     assert bench.source.calls == 2
     assert done.results[0].outcome.problems
+
+
+def test_login_that_another_publisher_renewed_meanwhile_is_not_taken_out() -> None:
+    clock = Clock()
+    token = Credential(parse_auth_key(ECR), "AWS", "old", expires_at=int(clock.now) - 1)
+    data = json.dumps({ECR: {"auth": b64("AWS:old")}})
+    target = BusyTarget(text=env(json.loads(data)))
+    memory = DictMemory()
+    source = FixedSource((token,), fingerprint="f")
+    clock.now -= 10
+    refresh([source], [target], RefreshRequest(), memory, now=clock.now)
+    clock.now += 10
+
+    def renew(text: bytes, expires_at: int | None = None) -> tuple[str, ...]:
+        target.write = MemoryTarget.write.__get__(target)  # type: ignore[method-assign]
+        target.text = target.text.replace(b64("AWS:old").encode(), b64("AWS:new").encode())
+        raise ConflictError("busy")
+
+    source.credentials, source.problems = (), (SourceError("denied"),)
+    target.write = renew  # type: ignore[method-assign]
+    refresh([source], [target], RefreshRequest(), memory, now=clock.now)
+    assert target.logins() == {ECR: "new"}
+    target.text = target.text.replace(b64("AWS:new").encode(), b64("AWS:old").encode())
+    refresh([source], [target], RefreshRequest(), memory, now=clock.now)
+    assert target.logins() == {}  # the positive control
