@@ -54,6 +54,8 @@ class TargetState:
         written: digest of the text that was written last.
         before: digest of the text that the agent ran with before, kept beside the target;
             `NO_FILE` if there was none, empty if nobody knows.
+        whole: digest of the text and ETag of the object that it was taken from as a whole, with a
+            blank between them.
 
     """
 
@@ -67,6 +69,7 @@ class TargetState:
     agent_read: str = ""
     written: str = ""
     before: str = ""
+    whole: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ def read_state(directory: Path, target: str) -> TargetState:
         agent_read=_text(entry, "agent_read"),
         written=_text(entry, "written"),
         before=_text(entry, "before"),
+        whole=_text(entry, "whole"),
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ from ecsauth.cli.restarting import AgentWork, as_json, check_host, say_restarted
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.fetch import fetch_source
 from ecsauth.layout import AGENT_JSON
+from ecsauth.lease import Leases
 from ecsauth.sources import AnySource, parse_source
+from ecsauth.state import read_state, text_digest, write_state
 from ecsauth.targets import parse_target
 from ecsauth.targets.local_file import LocalFile
 from ecsauth.update import Request, mend_target, update
@@ -143,13 +147,14 @@ def _pull_whole(source: AnySource, file: LocalFile, given: dict[str, Any]) -> in
     done = run_lock(given["state_dir"], given["lock_timeout"])
     noted = remembered(given["state_dir"], file, source.name, dry_run=given["dry_run"])
     with done, noted as run:
-        fetched = fetch_source(source, time.time())
+        etag = _known_etag(given["state_dir"], file)
+        fetched = fetch_source(source, time.time(), etag)
         if fetched.problems:
             raise SourceError(
                 f"nothing is taken from {source.name}: {fetched.problems[0].message}",
                 fetched.problems[0].hint,
             )
-        text = source.last_text
+        text = file.read() if fetched.is_unchanged else source.last_text
         if given["dry_run"]:
             would = "would be written, all of it" if file.read() != text else "up to date"
             if given["as_json"]:
@@ -166,6 +171,7 @@ def _pull_whole(source: AnySource, file: LocalFile, given: dict[str, Any]) -> in
         say_all("note", [] if given["quiet"] else notes)
         what = "written, all of it" if is_written else "up to date"
         print_lines([f"{file.name}: {what}"], None if given["as_json"] else sys.stdout)
+        _keep_etag(given["state_dir"], file, text, fetched.version or etag)
         work.note_written()
         restarted = work.finish()
         code = say_restarted(restarted, quiet=given["quiet"], to_stdout=not given["as_json"])
@@ -173,6 +179,22 @@ def _pull_whole(source: AnySource, file: LocalFile, given: dict[str, Any]) -> in
     if given["as_json"]:
         print_json({"written": is_written, "agent": as_json(restarted)})
     return code
+
+
+def _known_etag(directory: Path, file: LocalFile) -> str:
+    """Return the ETag of the object that the file is a copy of; empty if it is none."""
+    state = read_state(directory, str(file.path.absolute()))
+    digest, _, etag = state.whole.partition(" ")
+    return etag if digest == text_digest(state.leases.salt, file.read()) else ""
+
+
+def _keep_etag(directory: Path, file: LocalFile, text: bytes, etag: str) -> None:
+    name = str(file.path.absolute())
+    state = read_state(directory, name)
+    if not state.leases.salt:
+        state = replace(state, leases=Leases(secrets.token_hex(16)))
+    whole = f"{text_digest(state.leases.salt, text)} {etag}"
+    write_state(directory, name, replace(state, whole=whole))
 
 
 def _sources(arguments: Sequence[str]) -> tuple[list[str], str]:

@@ -305,8 +305,20 @@ def test_whole_file(ecsauth: Run, s3: S3, login: Path, target: Path) -> None:
     assert done.code == 0, done.err
     assert target.read_text() == s3.text()
     assert target.stat().st_mode & 0o777 == 0o600
+    seen: list[int] = []
+
+    def note(method: str, path: str, answer: Answer) -> Answer:
+        seen.append(answer[0])
+        return answer
+
+    s3.between.meddle = note
     again = ecsauth("pull", URL, "--to", target, "--whole-file")
     assert "up to date" in again.out
+    assert seen == [304]
+    target.write_text("ECS_CLUSTER=edited\n")
+    assert "written" in ecsauth("pull", URL, "--to", target, "--whole-file").out
+    assert target.read_text() == s3.text()
+    assert seen == [304, 200]
 
 
 @pytest.mark.parametrize(
