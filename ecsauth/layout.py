@@ -64,6 +64,12 @@ AGENT_JSON = Layout(
 )
 """``ecs.config.json``, or the members for it."""
 
+
+def layout_of(name: str) -> Layout:
+    """Return the layout that a file or object of this name has."""
+    return AGENT_JSON if name.endswith(".json") else ENV_FILE
+
+
 DATA = Layout(
     read=_read_data,
     write=_write_data,

@@ -107,8 +107,15 @@ def connected(environment: Mapping[str, str], timeout: int = _TIMEOUT_SECONDS) -
 
     """
     import docker
+    from docker.utils import kwargs_from_env
 
-    client = docker.from_env(timeout=timeout, environment=dict(environment))
+    class Api(docker.APIClient):  # type: ignore[misc]
+        # The SDK has no types. Without this, requests takes REQUESTS_CA_BUNDLE for Docker's CA, and proxies for its host.
+        trust_env = property(lambda _: False, lambda _, __: None)
+
+    client = docker.DockerClient.__new__(docker.DockerClient)
+    settings = kwargs_from_env(environment=dict(environment))
+    client.api = Api(version="auto", timeout=timeout, **settings)
     with contextlib.closing(client):
         yield client
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import unquote
 
 from ecsauth.aws.objects import Place
-from ecsauth.aws.session import Identity
+from ecsauth.aws.parameters import IDENTITY, identity_of, parse_parameters
 from ecsauth.errors import UsageError
 
 SCHEME = "s3://"
 _BUCKET = re.compile(
     r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|arn:aws[a-z-]*:s3:[a-z0-9-]*:[0-9]{12}:accesspoint/[a-z0-9-]+"
 )
-_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 _ACCOUNT = re.compile(r"[0-9]{12}")
-_IDENTITY = ("profile", "role_arn", "external_id")
-_OWNER = "ECSAUTH_EXPECTED_BUCKET_OWNER"
-_PARAMETERS = (*_IDENTITY, "region", "expected_bucket_owner")
+OWNER_VARIABLE = "ECSAUTH_EXPECTED_BUCKET_OWNER"
+_PARAMETERS = (*IDENTITY, "region", "expected_bucket_owner")
 
 
 def parse_place(text: str, environment: Mapping[str, str]) -> Place:
@@ -42,25 +39,11 @@ def parse_place(text: str, environment: Mapping[str, str]) -> Place:
         )
     if len(key.encode()) > 1024:
         raise UsageError("the key of the object is too long")
-    found: dict[str, str] = {}
-    for pair in filter(None, query.split("&")):
-        name, equals, value = pair.partition("=")
-        if name not in _PARAMETERS or not equals or name in found:
-            raise UsageError(
-                f"a parameter after the ? of {SCHEME} is unknown, without value or twice there",
-                f"there are {', '.join(_PARAMETERS)}",
-            )
-        found[name] = unquote(value)
-    region = found.get("region", "")
-    owner = found.get("expected_bucket_owner") or environment.get(
-        "ECSAUTH_EXPECTED_BUCKET_OWNER", ""
-    )
-    if region and not _REGION.fullmatch(region):
-        raise UsageError(f"?region= of {SCHEME} is no AWS region", "such as us-west-2")
+    found = parse_parameters(SCHEME, query, _PARAMETERS)
+    owner = found.get("expected_bucket_owner") or environment.get(OWNER_VARIABLE, "")
     if owner and not _ACCOUNT.fullmatch(owner):
         raise UsageError("the expected bucket owner is no AWS account", "it has 12 digits")
-    identity = Identity(**{name: found.get(name, "") for name in _IDENTITY})
-    return Place(bucket, key, identity, region, owner)
+    return Place(bucket, key, identity_of(found), found.get("region", ""), owner)
 
 
 def _split(address: str) -> tuple[str, str]:

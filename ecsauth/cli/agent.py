@@ -12,9 +12,10 @@ import click
 from click.core import ParameterSource
 
 from ecsauth.cli import options
+from ecsauth.cli.agent_files import check_host
 from ecsauth.cli.console import print_json, print_lines, show_help
 from ecsauth.cli.memory import run_lock
-from ecsauth.cli.restarting import AgentWork, as_json, check_host, say_restarted
+from ecsauth.cli.restarting import AgentWork, as_json, say_restarted
 from ecsauth.cli.screen import agent_lines
 from ecsauth.cli.state import look_at_agent, read_status
 from ecsauth.errors import RestartRefusedError, TargetError, UsageError

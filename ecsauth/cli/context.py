@@ -12,14 +12,49 @@ from ecsauth.cli.console import stdin_stream
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.files import read_input
 from ecsauth.sources import Account, Context
+from ecsauth.update import Request
 
 if TYPE_CHECKING:
     from ecsauth.targets.s3 import S3Target
 
 
-def make_context(helper_timeout: float, select: str) -> Context:
-    """Return what sources need from this process."""
-    return Context(os.environ, stdin_stream(), helper_timeout, select, _owner_of)
+_OWNER_VARIABLE = "ECSAUTH_EXPECTED_BUCKET_OWNER"
+
+
+def make_context(helper_timeout: float, select: str, bucket_owner: str | None = None) -> Context:
+    """Return what sources need from this process.
+
+    Args:
+        helper_timeout: seconds for each call of a credential helper.
+        select: JMESPath for a login file's entries; empty for its own shape.
+        bucket_owner: value of --expected-bucket-owner, where there is that option.
+
+    """
+    environment = _with_owner(bucket_owner)
+    return Context(environment, stdin_stream(), helper_timeout, select, _owner_of)
+
+
+def _with_owner(bucket_owner: str | None) -> Mapping[str, str]:
+    """Return the environment, with the owner of buckets that an option names."""
+    return {**os.environ, _OWNER_VARIABLE: bucket_owner} if bucket_owner else os.environ
+
+
+def make_request(given: Mapping[str, Any]) -> Request:
+    """Return how to update a target, as the options of a command say."""
+    verifier = None
+    if given["verify_first"]:
+        from ecsauth.cli.verification import make_verifier
+
+        verifier = make_verifier(
+            given["verify_timeout"], given["insecure_registry"], given["ca_file"]
+        )
+    return Request(
+        given["auth_format"],
+        given["replace"],
+        given["dry_run"],
+        verifier,
+        given["verify_first"] == "warn",
+    )
 
 
 def s3_maker(given: Mapping[str, Any]) -> Callable[[str], S3Target]:
@@ -36,12 +71,11 @@ def s3_maker(given: Mapping[str, Any]) -> Callable[[str], S3Target]:
         base = given.get("base")
         return open_target(
             text,
-            os.environ,
+            _with_owner(given.get("expected_bucket_owner")),
             algorithm=given.get("sse") or "",
             key_id=given.get("kms_key_id") or "",
             bucket_key=bool(given.get("bucket_key")),
             base=None if base is None else _read_base(base),
-            owner=given.get("expected_bucket_owner") or "",
         )
 
     return make

@@ -12,9 +12,9 @@ import click
 from ecsauth import units as unit_files
 from ecsauth.agent.service import run_program
 from ecsauth.cli import options
+from ecsauth.cli.agent_files import check_host
 from ecsauth.cli.console import print_lines, say, say_all, show_help
 from ecsauth.cli.environment import settings_path
-from ecsauth.cli.restarting import check_host
 from ecsauth.errors import TargetError
 from ecsauth.files import target_error
 
@@ -30,7 +30,7 @@ def install(context: click.Context) -> int:
 
 
 @install.command(short_help="Put the systemd units in place and enable the timer.")
-@options.targets
+@options.targets()
 @options.option(
     "--prometheus",
     type=click.Path(path_type=Path),

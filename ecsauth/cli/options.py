@@ -41,17 +41,26 @@ def option(*names: str, envvar: str = "", **settings: Any) -> Callable[[_F], _F]
     return click.option(*names, envvar=variable, show_envvar=True, **settings)
 
 
-targets = option(
-    "--to",
-    "targets",
-    metavar="TARGET",
-    envvar="ECSAUTH_TARGETS",
-    multiple=True,
-    default=[DEFAULT_TARGET],
-    show_default=DEFAULT_TARGET,
-    help="A path (one that ends in .json is the agent's JSON file) or s3://BUCKET/KEY. May be"
-    " repeated.",
-)
+def targets(
+    text: str = "A path (one that ends in .json is the agent's JSON file) or s3://BUCKET/KEY. May"
+    " be repeated.",
+) -> Callable[[_F], _F]:
+    """Give a command --to; `text` says what it may be."""
+    return option(
+        "--to",
+        "targets",
+        metavar="TARGET",
+        envvar="ECSAUTH_TARGETS",
+        multiple=True,
+        default=[DEFAULT_TARGET],
+        show_default=DEFAULT_TARGET,
+        help=text,
+    )
+
+
+def replacing(text: str) -> Callable[[_F], _F]:
+    """Give a command --replace, which does what `text` says."""
+    return option("--replace", is_flag=True, help=text)
 
 
 def dry_run(text: str) -> Callable[[_F], _F]:
@@ -207,6 +216,11 @@ def restarting(default: str, *force: str) -> Callable[[_F], _F]:
     return give
 
 
+expected_bucket_owner = option(
+    "--expected-bucket-owner",
+    metavar="ACCOUNT",
+    help="The AWS account that a bucket must belong to.",
+)
 _PUBLISHING = (
     option(
         "--sse",
@@ -215,11 +229,7 @@ _PUBLISHING = (
     ),
     option("--kms-key-id", metavar="KEY", help="The key for --sse aws:kms; by default AWS's own."),
     option("--bucket-key", is_flag=True, help="For --sse aws:kms: one data key for many objects."),
-    option(
-        "--expected-bucket-owner",
-        metavar="ACCOUNT",
-        help="The AWS account that a bucket must belong to.",
-    ),
+    expected_bucket_owner,
 )
 
 

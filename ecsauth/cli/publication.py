@@ -14,12 +14,13 @@ from typing import Any
 import click
 
 from ecsauth.cli import options
-from ecsauth.cli.console import print_json, print_lines, result_stream, say_all, say_error
-from ecsauth.cli.context import make_context, s3_maker
+from ecsauth.cli.agent_files import check_host
+from ecsauth.cli.console import print_json, print_lines, result_stream, say_all
+from ecsauth.cli.context import make_context, make_request, s3_maker
 from ecsauth.cli.memory import remembered, run_lock
 from ecsauth.cli.refresh import run_refresh
-from ecsauth.cli.report import diff_lines, summary_lines
-from ecsauth.cli.restarting import AgentWork, as_json, check_host, say_restarted
+from ecsauth.cli.restarting import AgentWork, as_json, say_restarted
+from ecsauth.cli.transfer import report, summarize
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.fetch import fetch_source
 from ecsauth.layout import AGENT_JSON
@@ -28,7 +29,7 @@ from ecsauth.sources import AnySource, parse_source
 from ecsauth.state import read_state, text_digest, write_state
 from ecsauth.targets import parse_target
 from ecsauth.targets.local_file import LocalFile
-from ecsauth.update import Request, mend_target, update
+from ecsauth.update import mend_target, update
 
 _SCHEME = "s3://"
 
@@ -44,9 +45,7 @@ _SCHEME = "s3://"
 @options.publishing
 @options.auth_format
 @options.select
-@options.option(
-    "--replace", is_flag=True, help="Drop the registries that no SOURCE gives a login for."
-)
+@options.replacing("Drop the registries that no SOURCE gives a login for.")
 @options.dry_run("Write nothing; print what would change, secrets hidden.")
 @options.verify_first
 @options.verify_timeout
@@ -65,45 +64,23 @@ def publish(arguments: tuple[str, ...], **given: Any) -> int:
     is due, on a timer: refresh --to s3://BUCKET/KEY.
     """
     names, url = _sources(arguments)
-    context = make_context(given["helper_timeout"], given["select"])
+    context = make_context(given["helper_timeout"], given["select"], given["expected_bucket_owner"])
     sources = [parse_source(name, context) for name in names]
     target = parse_target(url, 0, result_stream(), s3_maker(given))
-    verifier = None
-    if given["verify_first"]:
-        from ecsauth.cli.verification import make_verifier
-
-        verifier = make_verifier(
-            given["verify_timeout"], given["insecure_registry"], given["ca_file"]
-        )
-    request = Request(
-        given["auth_format"],
-        given["replace"],
-        given["dry_run"],
-        verifier,
-        given["verify_first"] == "warn",
-    )
     with remembered(given["state_dir"], target, " ".join(names), dry_run=given["dry_run"]) as run:
-        outcome = run.outcome = update(sources, target, request, now=time.time())
-        if outcome.plan is not None:
-            lines = summary_lines(outcome, outcome.plan, target.name)
-            if given["dry_run"]:
-                names_ = target.layout.names
-                lines = [*diff_lines(outcome, outcome.plan, target.name, names_), *lines]
-            print_lines(lines, sys.stdout)
-        say_all("note", [] if given["quiet"] else outcome.notes)
-        say_all("warning", outcome.warnings)
-        for problem in outcome.problems:
-            say_error(problem)
-        run.code = SourceError.exit_code if outcome.problems else 0
+        outcome = run.outcome = update(sources, target, make_request(given), now=time.time())
+        summarize(outcome, target, given["dry_run"])
+        run.code = report(outcome, given["quiet"])
     return run.code
 
 
 @click.command(short_help="Take the two settings from an env file in S3 into the target.")
 @click.argument("source", metavar="s3://BUCKET/KEY")
-@options.targets
+@options.targets()
+@options.expected_bucket_owner
 @options.option("--whole-file", is_flag=True, help="Take all of the text, not the two settings.")
 @options.auth_format
-@options.option("--replace", is_flag=True, help="Drop the registries that are not in the object.")
+@options.replacing("Drop the registries that are not in the object.")
 @options.dry_run("Write nothing; print what would change, secrets hidden.")
 @options.lock_timeout
 @options.state_dir
@@ -122,7 +99,7 @@ def pull(source: str, targets: tuple[str, ...], whole_file: bool, **given: Any) 
     if not source.startswith(_SCHEME):
         raise UsageError("pull takes from s3://BUCKET/KEY", "for a login file there is migrate")
     check_host(targets)
-    parsed = parse_source(source, make_context(0, ""))
+    parsed = parse_source(source, make_context(0, "", given["expected_bucket_owner"]))
     found = [parse_target(text, given["lock_timeout"], result_stream()) for text in targets]
     files = [item for item in found if isinstance(item, LocalFile)]
     if len({item.name for item in files}) != len(found):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Union
 import click
 
 from ecsauth.cli import options
+from ecsauth.cli.agent_files import check_host
 from ecsauth.cli.console import (
     is_json_log,
     print_json,
@@ -22,20 +23,18 @@ from ecsauth.cli.console import (
     say_all,
     say_error,
 )
-from ecsauth.cli.context import make_context, s3_maker
+from ecsauth.cli.context import make_context, make_request, s3_maker
 from ecsauth.cli.memory import StateMemory, run_lock
 from ecsauth.cli.report import diff_lines, restart_advice, summary_lines
-from ecsauth.cli.restarting import AgentWork, check_host, is_restarting, say_restarted
+from ecsauth.cli.restarting import AgentWork, is_restarting, say_restarted
 from ecsauth.cli.restarting import as_json as restarted_as_json
 from ecsauth.errors import AgentError, EcsauthError, SourceError, UsageError
-from ecsauth.fetch import Verifier
 from ecsauth.refresh import Refreshed, RefreshRequest, TargetResult
 from ecsauth.refresh import refresh as refresh_targets
 from ecsauth.sources import AnySource, parse_source
 from ecsauth.targets import parse_target
 from ecsauth.targets.local_file import LocalFile
 from ecsauth.targets.stdout import Stdout
-from ecsauth.update import Request
 
 if TYPE_CHECKING:
     from ecsauth.targets.s3 import S3Target
@@ -45,7 +44,7 @@ AnyTarget = Union[LocalFile, "S3Target"]
 
 @click.command(short_help="Fetch what is due, and only that: the timer's command.")
 @click.argument("sources", metavar="[SOURCE]...", nargs=-1, envvar="ECSAUTH_SOURCES")
-@options.targets
+@options.targets()
 @options.publishing
 @options.auth_format
 @options.select
@@ -55,9 +54,7 @@ AnyTarget = Union[LocalFile, "S3Target"]
     is_flag=True,
     help="Take out every login that is known to have expired, wherever it came from.",
 )
-@options.option(
-    "--replace", is_flag=True, help="Drop the registries that no SOURCE gives a login for."
-)
+@options.replacing("Drop the registries that no SOURCE gives a login for.")
 @options.option(
     "--recheck",
     type=options.Seconds(1, 2_592_000),
@@ -113,13 +110,7 @@ def run_refresh(
 
     """
     request = RefreshRequest(
-        update=Request(
-            given["auth_format"],
-            given["replace"],
-            given["dry_run"],
-            _verifier(given),
-            given["verify_first"] == "warn",
-        ),
+        update=make_request(given),
         force=given["force"],
         prune_expired=given["prune_expired"],
         recheck=given["recheck"],
@@ -134,13 +125,9 @@ def run_refresh(
         if not given["dry_run"]:
             work.mend()
             work.settle_begun()
-            try:
-                work.check_back_off(now)
-            except AgentError as error:
-                left_alone = [TargetResult(item, error=error) for item in work.files]
+            left_alone = _left_alone(work, files, now)
+            if left_alone:
                 files = [item for item in files if item not in work.files]
-                if not files:
-                    raise
                 work = AgentWork([], given)
             work.prepare()
         done = refresh_targets(parsed, files, request, memory, now=now)
@@ -168,6 +155,22 @@ def run_refresh(
     return max(codes)
 
 
+def _left_alone(work: AgentWork, targets: Sequence[AnyTarget], now: float) -> list[TargetResult]:
+    """Return the agent's files with an error, if it has to recover from a failure first.
+
+    Raises:
+        AgentError: it has, and there are no other targets.
+
+    """
+    try:
+        work.check_back_off(now)
+    except AgentError as error:
+        if all(item in work.files for item in targets):
+            raise
+        return [TargetResult(item, error=error) for item in work.files]
+    return []
+
+
 def prepare(
     sources: Sequence[str],
     targets: Sequence[str],
@@ -187,21 +190,13 @@ def prepare(
         raise UsageError("no SOURCE is given", "name one, such as ecr:, or set ECSAUTH_SOURCES")
     if len(set(targets)) != len(targets) or "-" in targets:
         raise UsageError("each TARGET is a file or an object in S3, given once")
-    context = make_context(helper_timeout, select)
+    context = make_context(helper_timeout, select, given["expected_bucket_owner"])
     parsed = [parse_source(text, context) for text in sources]
     make_s3 = s3_maker(given)
     found = [parse_target(text, lock_timeout, result_stream(), make_s3) for text in targets]
     if len({item.name for item in found}) != len(found):
         raise UsageError("a TARGET is given twice")
     return parsed, [item for item in found if not isinstance(item, Stdout)]
-
-
-def _verifier(given: dict[str, Any]) -> Verifier | None:
-    if not given["verify_first"]:
-        return None
-    from ecsauth.cli.verification import make_verifier
-
-    return make_verifier(given["verify_timeout"], given["insecure_registry"], given["ca_file"])
 
 
 def _code(result: TargetResult) -> int:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
 from ecsauth.agent.host import HostAgent
-from ecsauth.agent.platform import check_platform
 from ecsauth.agent.service import run_program
-from ecsauth.check import merged
+from ecsauth.cli.agent_files import expected_of, is_carried, is_usual, name_of
 from ecsauth.cli.console import is_json_log, print_lines, say, say_error
-from ecsauth.engine_auth import UNSET, EngineAuth
+from ecsauth.cli.signals import signals_held_off
+from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import AgentError, EcsauthError
-from ecsauth.layout import AGENT_JSON, ENV_FILE
+from ecsauth.layout import AGENT_JSON
 from ecsauth.lease import Leases
 from ecsauth.restart import (
     ALWAYS,
@@ -47,12 +44,7 @@ from ecsauth.state import (
     write_agent_state,
     write_state,
 )
-from ecsauth.status import is_pending
-from ecsauth.targets.local_file import LocalFile, settings_in
-
-_ENV_FILES = ("/var/lib/ecs/ecs.config", "/etc/ecs/ecs.config")
-"""ecs-init reads the second over the first (``ecs-init/docker/docker.go``, ``getEnvVars``)."""
-_JSON_FILE = "/etc/ecs/ecs.config.json"
+from ecsauth.targets.local_file import LocalFile
 
 
 class AgentWork:
@@ -91,7 +83,7 @@ class AgentWork:
     def files(self) -> list[LocalFile]:
         """Return the targets that the agent reads: the usual ones, or with ``always`` all."""
         is_any = self._is_named or self.policy == ALWAYS
-        return [item for item in self.targets if is_any or _is_usual(item)]
+        return [item for item in self.targets if is_any or is_usual(item)]
 
     def settle_begun(self) -> None:
         """Prove a restart of a run that was cut off, before anything new is written.
@@ -175,7 +167,7 @@ class AgentWork:
         known = self._agent_state()
         agent = self._agent()
         rules = self._rules()
-        self._frozen = {_name(item): _expected(item) for item in self.files}
+        self._frozen = {name_of(item): expected_of(item) for item in self.files}
         is_same_boot = bool(known.begun) and known.boot == _boot()
         done = make_agent_read(
             agent,
@@ -217,9 +209,9 @@ class AgentWork:
 
     def carries(self, look: AgentLook) -> bool | None:
         """Return whether the agent runs with what the files say; None if nobody knows."""
-        expected = {_name(item): _expected(item) for item in self.files}
+        expected = {name_of(item): expected_of(item) for item in self.files}
         expected.update(self._frozen)
-        answers = [_carries(item, expected[_name(item)], look) for item in self.files]
+        answers = [is_carried(item, expected[name_of(item)], look) for item in self.files]
         return None if None in answers and False not in answers else all(answers)
 
     def _agent(self) -> HostAgent:
@@ -228,7 +220,7 @@ class AgentWork:
             os.environ,
             self.given["introspection_url"],
             run_program,
-            settings=_expected(env_files[0]) if env_files else None,
+            settings=expected_of(env_files[0]) if env_files else None,
             forced=self.given["service_manager"] or "",
         )
 
@@ -250,7 +242,7 @@ class AgentWork:
             note=lambda text: None if self.given.get("quiet") else say("note", text),
             warn=lambda text: say("warning", text),
             begin=self._note_begun,
-            shield=_signals_held_off,
+            shield=signals_held_off,
             has_memory=not self._unkept,
         )
 
@@ -324,39 +316,28 @@ class AgentWork:
         return state.agent_pending or state.agent_read != self._settings_digest(item, state)
 
     def _settings_digest(self, item: LocalFile, state: TargetState) -> str:
-        settings = self._frozen.get(_name(item)) or _expected(item)
+        settings = self._frozen.get(name_of(item)) or expected_of(item)
         text = f"{settings.auth_type}\n{settings.auth_data}"
         return text_digest(state.leases.salt, text.encode("utf-8", "surrogateescape"))
 
     def _state(self, item: LocalFile) -> TargetState:
         """Return what is known of a target, with a salt for digests."""
-        if _name(item) in self._unkept:
-            return self._unkept[_name(item)]
-        state = read_state(self.given["state_dir"], _name(item))
+        if name_of(item) in self._unkept:
+            return self._unkept[name_of(item)]
+        state = read_state(self.given["state_dir"], name_of(item))
         if state.leases.salt:
             return state
-        salt = self._salts.setdefault(_name(item), secrets.token_hex(16))
+        salt = self._salts.setdefault(name_of(item), secrets.token_hex(16))
         return replace(state, leases=Leases(salt))
 
     def _keep(self, item: LocalFile, state: TargetState) -> None:
-        if not write_state(self.given["state_dir"], _name(item), state):
-            self._unkept[_name(item)] = state
+        if not write_state(self.given["state_dir"], name_of(item), state):
+            self._unkept[name_of(item)] = state
 
 
 def is_restarting(target: LocalFile, policy: str) -> bool:
     """Return whether a target's content is brought to the agent by the command itself."""
-    return policy == ALWAYS or (policy != NEVER and _is_usual(target))
-
-
-def check_host(targets: Sequence[str]) -> None:
-    """Refuse a target of the agent's on a host whose agent does not read it.
-
-    Raises:
-        TargetError: see `check_platform`.
-
-    """
-    if {*_ENV_FILES, _JSON_FILE} & set(targets):
-        check_platform()
+    return policy == ALWAYS or (policy != NEVER and is_usual(target))
 
 
 def say_restarted(done: Restarted | None, *, quiet: bool, to_stdout: bool = True) -> int:
@@ -388,38 +369,6 @@ def as_json(done: Restarted | None) -> dict[str, Any] | None:
     }
 
 
-def _carries(item: LocalFile, expected: EngineAuth, look: AgentLook) -> bool | None:
-    if item.layout is not AGENT_JSON:
-        pending = is_pending(expected, look.settings)
-        return None if pending is None else not pending
-    if look.settings is not None and look.settings.is_set:
-        return True  # the environment comes first, and the file is not looked at
-    try:
-        return None if look.started_at is None else look.started_at > item.path.stat().st_mtime
-    except OSError:
-        return None
-
-
-def _expected(item: LocalFile) -> EngineAuth:
-    """Return what the agent gets of the file, and of the other one that ecs-init reads."""
-    if item.layout is AGENT_JSON:
-        return settings_in(item.path, AGENT_JSON)
-    if str(item.path.absolute()) not in _ENV_FILES:
-        return settings_in(item.path, ENV_FILE)
-    found = UNSET
-    for name in _ENV_FILES:
-        found = merged(settings_in(Path(name), ENV_FILE), found)
-    return found
-
-
-def _is_usual(item: LocalFile) -> bool:
-    return _name(item) in (*_ENV_FILES, _JSON_FILE)
-
-
-def _name(item: LocalFile) -> str:
-    return str(item.path.absolute())
-
-
 def make_drainer(timeout: float, remember: Callable[[str], None], remembered: str) -> Drainer:
     """Return what drains the instance; see `EcsDrainer`."""
     from ecsauth.agent.drain import EcsDrainer
@@ -434,28 +383,6 @@ def make_drainer(timeout: float, remember: Callable[[str], None], remembered: st
         remember=remember,
         remembered=remembered,
     )
-
-
-@contextlib.contextmanager
-def _signals_held_off() -> Iterator[None]:
-    """Hold off Ctrl-C and the like for the ``with`` block; they have their effect after it."""
-    caught: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {
-        number: signal.signal(number, lambda n, _: caught.append(n))
-        for number in numbers
-        if signal.getsignal(number) not in (None, signal.SIG_IGN)
-    }
-    try:
-        yield
-    finally:
-        for number, action in before.items():
-            signal.signal(number, action)
-        if caught:
-            signal.raise_signal(caught[0])
 
 
 def _boot() -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from ecsauth.cli import options
+from ecsauth.cli.agent_files import check_host
 from ecsauth.cli.console import (
     print_lines,
     result_stream,
@@ -19,14 +20,14 @@ from ecsauth.cli.console import (
     say_all,
     say_error,
 )
-from ecsauth.cli.context import account_of, make_context
+from ecsauth.cli.context import account_of, make_context, make_request
 from ecsauth.cli.report import diff_lines, restart_advice, summary_lines
-from ecsauth.cli.restarting import AgentWork, check_host, is_restarting, say_restarted
+from ecsauth.cli.restarting import AgentWork, is_restarting, say_restarted
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.layout import AGENT_JSON, DATA, ENV_FILE
 from ecsauth.restart import NEVER
 from ecsauth.sources import DockerConfigSource, find_login_file, parse_source
-from ecsauth.targets import DEFAULT_TARGET, parse_target
+from ecsauth.targets import parse_target
 from ecsauth.targets.local_file import LocalFile
 from ecsauth.targets.stdout import Stdout, write_stream
 from ecsauth.update import Outcome, Request, Target, raw_settings, update
@@ -85,26 +86,17 @@ def convert(
         return 0
     target = Stdout(result_stream(), _OUTPUTS[output])
     outcome = update(parsed, target, Request(auth_format), now=time.time())
-    return _report(outcome, quiet)
+    return report(outcome, quiet)
 
 
 @click.command(short_help="Bring a docker login file's logins into ecs.config, once.")
 @click.argument("login_file", metavar="[LOGIN_FILE]", required=False)
-@options.option(
-    "--to",
-    "targets",
-    metavar="TARGET",
-    envvar="ECSAUTH_TARGETS",
-    multiple=True,
-    default=[DEFAULT_TARGET],
-    show_default=DEFAULT_TARGET,
-    help="A path (one that ends in .json is the agent's JSON file), or - for standard output.",
+@options.targets(
+    "A path (one that ends in .json is the agent's JSON file), or - for standard output."
 )
 @options.auth_format
 @options.select
-@options.option(
-    "--replace", is_flag=True, help="Drop the registries that the login file does not name."
-)
+@options.replacing("Drop the registries that the login file does not name.")
 @options.dry_run("Write nothing; print what would change, secrets hidden.")
 @options.verify_first
 @options.verify_timeout
@@ -119,19 +111,13 @@ def convert(
 def migrate(
     login_file: str | None,
     targets: tuple[str, ...],
-    auth_format: str,
     select: str,
-    replace: bool,
     dry_run: bool,
-    verify_first: str | None,
-    verify_timeout: float,
-    insecure_registry: tuple[str, ...],
-    ca_file: Path | None,
     helper_timeout: float,
     lock_timeout: float,
     state_dir: Path,
     quiet: bool,
-    **restarting: Any,
+    **given: Any,
 ) -> int:
     """Bring the logins of a docker login file into the agent's configuration, once.
 
@@ -145,16 +131,10 @@ def migrate(
     name = login_file or _default_login_file(quiet)
     source = parse_source(name, make_context(helper_timeout, select))
     destination = parse_target(targets[0], lock_timeout, result_stream())
-    request = Request(auth_format, replace, dry_run)
-    if verify_first:
-        from ecsauth.cli.verification import make_verifier
-
-        verifier = make_verifier(verify_timeout, insecure_registry, ca_file)
-        request = Request(auth_format, replace, dry_run, verifier, verify_first == "warn")
     from ecsauth.cli.memory import remembered, run_lock
 
     files = [destination] if isinstance(destination, LocalFile) and not dry_run else []
-    given = {**restarting, "state_dir": state_dir, "quiet": quiet}
+    given = {**given, "state_dir": state_dir, "quiet": quiet, "dry_run": dry_run}
     work = AgentWork(files, given, is_once=True)
     with contextlib.ExitStack() as held:
         if work.policy != NEVER:
@@ -164,9 +144,11 @@ def migrate(
             work.settle_begun()
         work.prepare()
         with remembered(state_dir, destination, source.name, dry_run=dry_run) as run:
-            outcome = run.outcome = update([source], destination, request, now=time.time())
-            _summarize(outcome, destination, dry_run)
-            code = _report(outcome, quiet)
+            outcome = run.outcome = update(
+                [source], destination, make_request(given), now=time.time()
+            )
+            summarize(outcome, destination, dry_run)
+            code = report(outcome, quiet)
             if isinstance(destination, LocalFile) and outcome.plan is not None:
                 advises = not quiet and not is_restarting(destination, work.policy)
                 _say_after(destination, outcome, dry_run, advises)
@@ -181,7 +163,7 @@ def _default_login_file(quiet: bool) -> str:
     return f"docker-config:{found.path}"
 
 
-def _summarize(outcome: Outcome, target: Target, dry_run: bool) -> None:
+def summarize(outcome: Outcome, target: Target, dry_run: bool) -> None:
     """Print what became of the target; to stderr if the settings themselves went to stdout."""
     if outcome.plan is None:
         return
@@ -199,7 +181,7 @@ def _say_after(target: LocalFile, outcome: Outcome, dry_run: bool, advises: bool
         say("next", restart_advice())
 
 
-def _report(outcome: Outcome, quiet: bool) -> int:
+def report(outcome: Outcome, quiet: bool) -> int:
     """Print the words of an outcome to stderr and return the exit code."""
     say_all("note", [] if quiet else outcome.notes)
     say_all("warning", outcome.warnings)

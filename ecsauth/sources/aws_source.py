@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Union
-from urllib.parse import unquote
 
 from ecsauth.aws import Aws, Identity
+from ecsauth.aws.parameters import IDENTITY, REGION, identity_of, parse_parameters
 from ecsauth.aws.place import parse_place
 from ecsauth.docker_config import check_expression
 from ecsauth.errors import RegistryNameError, UsageError
@@ -19,15 +19,13 @@ from ecsauth.sources.secret import PARAMETER_STORE, SECRETS_MANAGER, Place, Secr
 
 AwsSource = Union[EcrSource, EcrPublicSource, S3Source, SecretSource]
 
-_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 _ARN = re.compile(r"arn:[a-z-]+:[a-z-]+:(?P<region>[a-z0-9-]*):(?P<account>[0-9]*):.+")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9/_+=.@!:-]{1,2048}")
-_IDENTITY = ("profile", "role_arn", "external_id")
 _PARAMETERS = {
-    "ecr": (*_IDENTITY, "region"),
-    "ecr-public": _IDENTITY,
-    SECRETS_MANAGER: (*_IDENTITY, "region", "registry", "query", "username", "version_stage"),
-    PARAMETER_STORE: (*_IDENTITY, "region", "registry", "query", "username"),
+    "ecr": (*IDENTITY, "region"),
+    "ecr-public": IDENTITY,
+    SECRETS_MANAGER: (*IDENTITY, "region", "registry", "query", "username", "version_stage"),
+    PARAMETER_STORE: (*IDENTITY, "region", "registry", "query", "username"),
 }
 
 
@@ -58,7 +56,7 @@ def parse_aws_source(text: str, access: AwsAccess) -> AwsSource:
         return S3Source(access.aws, parse_place(text, access.environment))
     name, _, query = rest.partition("?")
     parameters = _parameters(scheme, query)
-    identity = Identity(**{key: parameters.get(key, "") for key in _IDENTITY})
+    identity = identity_of(parameters)
     if scheme == "ecr-public":
         if name:
             raise UsageError("nothing follows ecr-public: but parameters")
@@ -71,7 +69,7 @@ def parse_aws_source(text: str, access: AwsAccess) -> AwsSource:
 def _ecr(name: str, region: str, access: AwsAccess, identity: Identity) -> EcrSource:
     plain = f"ecr:{name}"  # for messages: an external id is nobody else's business
     registry = parse_ecr_host(name)
-    if name and registry is None and not _REGION.fullmatch(name):
+    if name and registry is None and not REGION.fullmatch(name):
         raise UsageError(
             f"{plain} names neither a region nor an ECR host",
             "such as ecr:us-west-2 or ecr:123456789012.dkr.ecr.us-west-2.amazonaws.com",
@@ -106,24 +104,7 @@ def _secret(
 
 
 def _parameters(scheme: str, query: str) -> dict[str, str]:
-    known = _PARAMETERS[scheme]
-    found = {}
-    for pair in filter(None, query.split("&")):
-        name, equals, value = pair.partition("=")
-        if name not in known or not equals or name in found:
-            raise UsageError(
-                f"a parameter after the ? of {scheme}: is unknown, without value or twice there",
-                f"there are {', '.join(known)}",
-            )
-        found[name] = unquote(value)
-    _check_parameters(scheme, found)
-    return found
-
-
-def _check_parameters(scheme: str, found: Mapping[str, str]) -> None:
-    region = found.get("region", "")
-    if region and not _REGION.fullmatch(region):
-        raise UsageError(f"?region= of {scheme}: is no AWS region", "such as us-west-2")
+    found = parse_parameters(f"{scheme}:", query, _PARAMETERS[scheme])
     if query := found.get("query", ""):
         check_expression(query)
     if registry := found.get("registry", ""):
@@ -131,3 +112,4 @@ def _check_parameters(scheme: str, found: Mapping[str, str]) -> None:
             parse_auth_key(registry)
         except RegistryNameError as error:
             raise UsageError(error.message, "?registry= takes host[:port]") from error
+    return found

@@ -12,7 +12,7 @@ from ecsauth.check import ERROR, Surroundings, check_text
 from ecsauth.credential import Credential, Fetched, with_known_expiry
 from ecsauth.engine_auth import decode
 from ecsauth.errors import EcsauthError, SourceError
-from ecsauth.layout import AGENT_JSON, ENV_FILE, Layout
+from ecsauth.layout import Layout, layout_of
 from ecsauth.registry import is_ecr_public, parse_ecr_host
 
 _EXPIRES = "ecsauth-expires"
@@ -26,7 +26,7 @@ class S3Source:
     def __init__(self, aws: Aws, place: Place) -> None:
         self.name = place.name
         self._objects = Objects(aws, place)
-        self._layout = AGENT_JSON if place.key.endswith(".json") else ENV_FILE
+        self._layout = layout_of(place.key)
         self.last_text = b""
         """All of the object, as it was read last."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Callable
 
 from ecsauth.errors import UsageError
-from ecsauth.layout import AGENT_JSON, ENV_FILE
+from ecsauth.layout import ENV_FILE, layout_of
 from ecsauth.targets.local_file import LocalFile
 from ecsauth.targets.stdout import Stdout
 
@@ -51,5 +51,4 @@ def parse_target(
         raise UsageError(
             f"{text.partition('://')[0]}:// is no target", f"name a path, such as {DEFAULT_TARGET}"
         )
-    layout = AGENT_JSON if text.endswith(".json") else ENV_FILE
-    return LocalFile(Path(text), layout, lock_timeout)
+    return LocalFile(Path(text), layout_of(text), lock_timeout)

@@ -12,7 +12,7 @@ from ecsauth.check import Surroundings, merged
 from ecsauth.engine_auth import UNSET, EngineAuth
 from ecsauth.errors import UsageError
 from ecsauth.files import MAX_BYTES, read_input
-from ecsauth.layout import AGENT_JSON, ENV_FILE, Layout
+from ecsauth.layout import AGENT_JSON, ENV_FILE, Layout, layout_of
 from ecsauth.targets import DEFAULT_TARGET, parse_target
 from ecsauth.targets.local_file import LocalFile, settings_in
 
@@ -84,8 +84,7 @@ def _read_object(text: str, environment: Mapping[str, str]) -> Reading:
 
     place = parse_place(text, environment)
     found = Objects(Aws(environment), place).get()
-    layout = AGENT_JSON if place.key.endswith(".json") else ENV_FILE
-    return Reading(place.name, layout, found.data if found else b"", Surroundings())
+    return Reading(place.name, layout_of(place.key), found.data if found else b"", Surroundings())
 
 
 def surroundings(target: LocalFile) -> Surroundings:

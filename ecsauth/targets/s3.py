@@ -14,7 +14,7 @@ from ecsauth.aws import Aws, Encryption, Objects, Place
 from ecsauth.aws.place import parse_place
 from ecsauth.engine_auth import decode
 from ecsauth.errors import ConflictError, ObjectMissingError, SourceError, TargetError, UsageError
-from ecsauth.layout import AGENT_JSON, ENV_FILE, Layout
+from ecsauth.layout import layout_of
 
 _OURS = "ecsauth-"
 _FIRST_PAUSE = 0.05
@@ -28,13 +28,11 @@ class Publishing:
     Attributes:
         encryption: how S3 encrypts them.
         base: text that supplies the other settings; None keeps those in the object.
-        owner: account that buckets must belong to, unless a target says; empty for any.
 
     """
 
     encryption: Encryption = field(default_factory=Encryption)
     base: bytes | None = field(default=None, repr=False)
-    owner: str = ""
 
 
 def open_target(
@@ -45,7 +43,6 @@ def open_target(
     key_id: str,
     bucket_key: bool,
     base: bytes | None,
-    owner: str,
 ) -> S3Target:
     """Return the target of an ``s3://`` URL; asks nobody yet. The rest is as in `Publishing`.
 
@@ -55,7 +52,7 @@ def open_target(
     """
     if (key_id or bucket_key) and algorithm != "aws:kms":
         raise UsageError("--kms-key-id and --bucket-key need --sse aws:kms", "add it")
-    how = Publishing(Encryption(algorithm, key_id, bucket_key), base, owner)
+    how = Publishing(Encryption(algorithm, key_id, bucket_key), base)
     return S3Target(Aws(environment), parse_place(text, environment), how)
 
 
@@ -71,10 +68,11 @@ class S3Target:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = place.name
-        self.layout = _layout(place)
+        self._plain = layout_of(place.key)
+        self.layout = self._plain
         if how.base is not None:
-            self.layout = replace(self.layout, is_untidy=self._is_untidy)
-        self._objects = Objects(aws, replace(place, owner=place.owner or how.owner))
+            self.layout = replace(self._plain, is_untidy=self._is_untidy)
+        self._objects = Objects(aws, place)
         self._how = how
         self._sleep = sleep
         self._etag = ""
@@ -139,7 +137,7 @@ class S3Target:
             TargetError: they cannot be carried over as they are.
 
         """
-        layout = _layout_of(self)
+        layout = self._plain
         settings = layout.read(self._text)
         if not settings.is_set:
             return base
@@ -174,15 +172,7 @@ class S3Target:
 
     def _is_untidy(self, text: bytes) -> bool:
         """Return whether the object needs writing though its settings stay."""
-        return text != self._text or _layout_of(self).is_untidy(text)
-
-
-def _layout(place: Place) -> Layout:
-    return AGENT_JSON if place.key.endswith(".json") else ENV_FILE
-
-
-def _layout_of(target: S3Target) -> Layout:
-    return AGENT_JSON if target.name.endswith(".json") else ENV_FILE
+        return text != self._text or self._plain.is_untidy(text)
 
 
 def _target_error(error: SourceError) -> TargetError:

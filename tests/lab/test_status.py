@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import socketserver
+import ssl
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +16,10 @@ import pytest
 
 from tests.conftest import Result, b64
 from tests.lab.conftest import IMAGE, Docker
+from tests.lab.test_verify import Certificates, certificates
 from tests.unit.test_agent import agent_api
+
+__all__ = ["certificates"]
 
 Run = Callable[..., Result]
 
@@ -102,3 +110,71 @@ def test_no_container_is_no_risk(
     target.write_text("")
     found = status(ecsauth, target)
     assert (found["restart"], found["pending"]) == ("not running", None)
+
+
+@contextlib.contextmanager
+def tls_in_front_of(docker: Docker, certificates: Certificates) -> Iterator[str]:
+    """Offer dockerd over TCP to those who have a certificate; give its address."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.certificate, certificates.key)
+    context.load_verify_locations(certificates.ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as daemon:
+                client = context.wrap_socket(self.request, server_side=True)
+                daemon.connect(docker.host[len("unix://") :])
+                thread = threading.Thread(target=self._copy, args=(daemon, client), daemon=True)
+                thread.start()
+                self._copy(client, daemon)
+                thread.join(5)
+                client.close()
+
+        @staticmethod
+        def _copy(source: socket.socket, target: socket.socket) -> None:
+            with contextlib.suppress(OSError):
+                while data := source.recv(65536):
+                    target.sendall(data)
+                target.shutdown(socket.SHUT_WR)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"tcp://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_docker_is_reached_with_the_certificate_of_the_environment(
+    ecsauth: Run,
+    docker: Docker,
+    agent: Callable[..., None],
+    certificates: Certificates,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target = tmp_path / "ecs.config"
+    target.write_text("ECS_DATADIR=/data\n")
+    agent(target, "--volume=lab-data:/data")
+    folder = tmp_path / "docker"
+    folder.mkdir()
+    for name, path in (
+        ("ca.pem", certificates.ca),
+        ("cert.pem", certificates.certificate),
+        ("key.pem", certificates.key),
+    ):
+        (folder / name).write_bytes(path.read_bytes())
+    with tls_in_front_of(docker, certificates) as address:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        assert status(ecsauth, target)["restart"] == "unknown"
+        monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+        monkeypatch.setenv("DOCKER_CERT_PATH", str(folder))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates.key))  # none of Docker's business
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+        assert status(ecsauth, target)["restart"] == "safe"

@@ -39,7 +39,7 @@ ALLOWED = {
     "fetch": CORE,
     "update": CORE | {"fetch"},
     "refresh": CORE | {"fetch", "update"},
-    "restart": CORE,
+    "restart": CORE | {"restart"},
     "sources": CORE | {"aws", "files", "sources"},
     "verify": CORE | {"verify"},
     "agent": CORE | {"agent", "aws", "restart"},

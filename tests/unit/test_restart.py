@@ -246,7 +246,7 @@ def test_clock_that_was_set_back_does_not_forbid_restarts(world: World) -> None:
 @pytest.mark.parametrize(
     ("look", "words"),
     [
-        (up(OLD, "2"), "does not carry them"),
+        (up(OLD, "2"), "does not carry the new"),
         (up(NEW, "1"), "not started again"),
         (up(NEW, "2", answers=False), "does not answer"),
         (up(NEW, "2", arn=None), "has not registered"),

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from ecsauth.cli import install, restarting
+from ecsauth.cli import agent_files, install, restarting
 from ecsauth.cli.restarting import AgentWork
+from ecsauth.cli.signals import signals_held_off
 from ecsauth.datadir import NOT_RUNNING, SAFE, RestartVerdict
 from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import RestartRefusedError, TargetError
@@ -216,7 +217,7 @@ def test_other_files_are_not_the_agent_s_unless_it_is_said(bench: Bench) -> None
 
 
 def test_usual_file_is_the_agent_s(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restarting, "_ENV_FILES", ("/nonexistent", str(bench.file)))
+    monkeypatch.setattr(agent_files, "ENV_FILES", ("/nonexistent", str(bench.file)))
     done = bench.refresh("a.io", restart="auto")
     assert (done.code, bench.agent.restarts) == (0, 1)
     assert "runs with this, the same instance" in done.out
@@ -339,15 +340,19 @@ def test_line_that_was_added_while_a_restart_was_pending_is_not_lost(bench: Benc
     assert "poison.io" not in bench.file.read_text()
 
 
-def test_restart_by_hand_is_noticed_before_the_next_write(bench: Bench) -> None:
-    """never: A, B written, restarted by hand; with C the way back leads to B."""
-    bench.refresh("a.io")
-    bench.ecsauth("agent", "restart", bench.file, "--min-restart-interval=0")
-    login = bench.login_file({"b.io": {"auth": b64("u:p")}})
-    usual = ("migrate", login, "--to", bench.file, "--replace", "--timeout=1")
-    assert bench.ecsauth(*usual, "--restart=always", "--min-restart-interval=0").code == 0
-    assert not known(bench).agent_pending
-    assert b"a.io" in previous_path(bench.file).read_bytes()
+def test_restart_by_hand_is_noticed_before_the_next_write(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A; B is written, and read after a restart by hand; so with C the way back leads to B."""
+    monkeypatch.setattr(agent_files, "ENV_FILES", ("/nonexistent", str(bench.file)))
+    bench.refresh("a.io", restart="auto")
+    bench.refresh("b.io", restart="never")
+    assert known(bench).agent_pending
+    bench.agent.read()
+    bench.refresh("c.io", restart="never")
+    assert b"b.io" in previous_path(bench.file).read_bytes()
+    bench.refresh("d.io", restart="never")  # nobody has read C: what runs is B
+    assert b"b.io" in previous_path(bench.file).read_bytes()
 
 
 def test_options_reach_the_restart(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,7 +396,7 @@ def test_bottlerocket_is_told_by_every_command_that_is_about_its_file(
     def refuse() -> None:
         raise TargetError("this is Bottlerocket")
 
-    monkeypatch.setattr(restarting, "check_platform", refuse)
+    monkeypatch.setattr(agent_files, "check_platform", refuse)
     login = [] if "agent" in command else [login_file({"q.io": {"auth": b64("u:p")}})]
     done = ecsauth(*command.split(), *login)
     assert (done.code, "this is Bottlerocket" in done.err) == (4, True)
@@ -401,7 +406,7 @@ def test_signals_wait_until_the_worst_is_over() -> None:
     done = []
 
     def work() -> None:
-        with restarting._signals_held_off():
+        with signals_held_off():
             signal.raise_signal(signal.SIGINT)
             done.append("went on")
 

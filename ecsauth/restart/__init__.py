@@ -8,213 +8,51 @@ tasks first if it is not there (Amazon ECS Developer Guide, "Using non-AWS conta
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import Callable, Protocol
+from dataclasses import replace
 
 from ecsauth.datadir import NOT_RUNNING, SAFE, UNKNOWN, RestartVerdict
-from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import AgentError, EcsauthError, NewInstanceError, RestartRefusedError
+from ecsauth.restart.ports import (
+    ALWAYS,
+    AUTO,
+    MIN_INTERVAL,
+    NEVER,
+    POLICIES,
+    Agent,
+    AgentLook,
+    Begun,
+    Carries,
+    Case,
+    Drainer,
+    History,
+    PutBack,
+    Restarted,
+    Rules,
+    Surrounding,
+)
+from ecsauth.restart.proof import prove
 
-AUTO, ALWAYS, NEVER = "auto", "always", "never"
-POLICIES = (AUTO, ALWAYS, NEVER)
-
-MIN_INTERVAL = 300.0
-"""Seconds between two restarts, unless told otherwise."""
+__all__ = [
+    "ALWAYS",
+    "AUTO",
+    "MIN_INTERVAL",
+    "NEVER",
+    "POLICIES",
+    "Agent",
+    "AgentLook",
+    "Begun",
+    "Drainer",
+    "History",
+    "Restarted",
+    "Rules",
+    "Surrounding",
+    "is_refused",
+    "make_agent_read",
+    "seconds_to_wait",
+]
 
 _MAX_DOUBLINGS = 6
-_STABLE_SECONDS = 2.0
-_POLL_SECONDS = 0.5
-_NUDGE_SECONDS = 3.0
 _LOGS = "look at journalctl -u ecs and /var/log/ecs/ecs-agent.log"
-
-
-@dataclass(frozen=True)
-class AgentLook:
-    """The agent at one moment.
-
-    Attributes:
-        verdict: what a restart would do to its tasks.
-        answers: whether introspection answers.
-        settings: that its container was started with; None if it does not run or nobody knows.
-        incarnation: tells one start of its container from the next; empty if it does not run.
-        started_at: of its container, Unix seconds; None if it does not run.
-        arn: of the container instance; None until it has registered, or if it does not answer.
-        cluster: its name; empty if it does not answer.
-        version: of the agent; empty if it does not answer.
-        running_tasks: None if it does not answer.
-
-    """
-
-    verdict: RestartVerdict
-    answers: bool = False
-    settings: EngineAuth | None = field(default=None, repr=False)
-    incarnation: str = ""
-    started_at: float | None = None
-    arn: str | None = None
-    cluster: str = ""
-    version: str = ""
-    running_tasks: int | None = None
-
-
-class Agent(Protocol):
-    """The agent of this host. What changes something raises AgentError."""
-
-    @property
-    def command(self) -> str:
-        """Return how a person would restart it."""
-
-    def look(self) -> AgentLook:
-        """Return how it is; never raises."""
-
-    def recover(self) -> str:
-        """Mend what a restart that was cut off left; say what was done, empty for nothing."""
-
-    def check(self) -> None:
-        """Raise RestartRefusedError if it cannot be restarted from here."""
-
-    def restart(self) -> bool:
-        """Make it read its settings; False if the restart only waits its turn."""
-
-    def nudge(self) -> None:
-        """Help it up if something else than itself holds it up; never raises."""
-
-    def settle(self) -> None:
-        """Let go of what was kept for `bring_back`: the new one has proved itself."""
-
-    def bring_back(self) -> None:
-        """Run it as before the restart; its settings have been put back."""
-
-
-class Drainer(Protocol):
-    """Empties the container instance of service tasks."""
-
-    def drain(self, cluster: str, arn: str) -> Sequence[str]:
-        """Return when no service task is left, with the tasks that stay for they have no service.
-
-        Raises:
-            RestartRefusedError: it could not be drained.
-
-        """
-
-    def activate(self, cluster: str, arn: str) -> None:
-        """Let tasks come again, if it was `drain` that kept them away. Never raises."""
-
-
-Carries = Callable[[AgentLook], "bool | None"]
-"""Whether the agent runs with what the target has; None if nobody knows."""
-
-PutBack = Callable[[], str]
-"""Puts the target's content before in its place; returns why not, empty if it did."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How to go about it.
-
-    Attributes:
-        policy: ``auto``: if the agent runs with something else and loses nothing; ``always``: also
-            if it is said to run with it already; ``never``.
-        force: restart even if tasks may be lost, and as often as it likes.
-        timeout: seconds that the agent has to come back.
-        min_interval: seconds between two restarts; doubled by each that failed.
-        drainer: empties the instance first; None does not.
-
-    """
-
-    policy: str = AUTO
-    force: bool = False
-    timeout: float = 60.0
-    min_interval: float = MIN_INTERVAL
-    drainer: Drainer | None = None
-
-
-@dataclass(frozen=True)
-class History:
-    """Of restarts.
-
-    Attributes:
-        last: Unix seconds; None for never.
-        failures: restarts that were not proved, since one went well.
-        refused: attempts that were given up before the agent was touched, since one went well.
-
-    """
-
-    last: float | None = None
-    failures: int = 0
-    refused: int = 0
-
-
-@dataclass(frozen=True)
-class Begun:
-    """A restart that was begun and has not been proved: the run was cut off.
-
-    Attributes:
-        incarnation: of the agent before.
-        arn: of the container instance before; None if it was not known.
-
-    """
-
-    incarnation: str = ""
-    arn: str | None = None
-
-
-@dataclass(frozen=True)
-class Restarted:
-    """What was done about the agent.
-
-    Attributes:
-        is_pending: whether the agent has yet to read what is in the target.
-        history: with this restart in it.
-        said: one line for people; empty if there is nothing to say.
-        error: why it is not as it should be.
-        is_done: whether the agent was restarted and has proved itself.
-
-    """
-
-    is_pending: bool
-    history: History
-    said: str = ""
-    error: EcsauthError | None = None
-    is_done: bool = False
-
-
-@dataclass(frozen=True)
-class Surrounding:
-    """What the use case needs from outside.
-
-    Attributes:
-        now: Unix seconds.
-        monotonic: seconds that no clock setting moves.
-        sleep: waits that many seconds.
-        note: takes one line for people.
-        warn: the same, for what they should not miss.
-        begin: called right before the agent is touched, with the history so far.
-        shield: holds off signals for the ``with`` block, where half done is worse than late.
-        has_memory: whether the history outlives this run.
-
-    """
-
-    now: Callable[[], float]
-    monotonic: Callable[[], float]
-    sleep: Callable[[float], None]
-    note: Callable[[str], None]
-    warn: Callable[[str], None]
-    begin: Callable[[History, Begun], None] = lambda _, __: None
-    shield: Callable[[], AbstractContextManager[None]] = nullcontext
-    has_memory: bool = True
-
-
-@dataclass(frozen=True)
-class _Case:
-    """One restart and all that belongs to it."""
-
-    agent: Agent
-    carries: Carries
-    put_back: PutBack
-    rules: Rules
-    history: History
-    around: Surrounding
 
 
 def make_agent_read(
@@ -238,19 +76,38 @@ def make_agent_read(
         begun: a restart whose proof was cut off; None if there is none.
 
     """
-    case = _Case(agent, carries, put_back, rules, history, around)
+    case = Case(agent, carries, put_back, rules, history, around)
     if rules.policy != NEVER:
         try:
-            with around.shield():
-                mended = agent.recover()
-        except AgentError as error:
-            refused = RestartRefusedError(error.message, error.hint)
-            return Restarted(True, history, error=refused)
-        if mended:
-            around.warn(mended)
+            _recover(case)
+        except RestartRefusedError as error:
+            return Restarted(True, history, error=error)
     look = agent.look()
     if begun is not None and rules.policy != NEVER and look.incarnation != begun.incarnation:
         return _resume(case, begun)
+    return _decide(case, look)
+
+
+def _recover(case: Case) -> None:
+    """Mend what a restart that was cut off left.
+
+    Raises:
+        RestartRefusedError: that cannot be done.
+
+    """
+    try:
+        with case.around.shield():
+            mended = case.agent.recover()
+    except AgentError as error:
+        raise RestartRefusedError(error.message, error.hint) from error
+    if mended:
+        case.around.warn(mended)
+
+
+def _decide(case: Case, look: AgentLook) -> Restarted:
+    """Restart the agent unless there is a reason not to, which is said."""
+    agent, carries, rules = case.agent, case.carries, case.rules
+    history, around = case.history, case.around
     if rules.policy != ALWAYS and carries(look):
         if look.answers and rules.policy != NEVER:
             agent.settle()
@@ -277,7 +134,7 @@ def make_agent_read(
     return _drained(case, look)
 
 
-def _resume(case: _Case, begun: Begun) -> Restarted:
+def _resume(case: Case, begun: Begun) -> Restarted:
     """Prove a restart of a run that was cut off, or go back."""
     before = AgentLook(
         RestartVerdict(SAFE, ""), answers=True, incarnation=begun.incarnation, arn=begun.arn
@@ -323,7 +180,7 @@ def _check_loss(look: AgentLook, rules: Rules, around: Surrounding) -> None:
         return
     if rules.force:
         around.warn(
-            f"restarting the agent all the same (--force), though {_tasks(look)} may be lost:"
+            f"restarting the agent all the same (forced), though {_tasks(look)} may be lost:"
             f" {verdict.reason}"
         )
         return
@@ -345,7 +202,7 @@ def _tasks(look: AgentLook) -> str:
     return f"its {count} running task{'' if count == 1 else 's'}"
 
 
-def _drained(case: _Case, look: AgentLook) -> Restarted:
+def _drained(case: Case, look: AgentLook) -> Restarted:
     """Restart between draining and activating, if there is to be any draining."""
     drainer = case.rules.drainer
     if drainer is None:
@@ -357,7 +214,7 @@ def _drained(case: _Case, look: AgentLook) -> Restarted:
             if not case.rules.force:
                 tried = _refused(case)
                 return Restarted(True, tried, error=error)
-            case.around.warn(f"restarting the agent all the same (--force): {error.message}")
+            case.around.warn(f"restarting the agent all the same (forced): {error.message}")
         return _restart(case, look)
     finally:
         if look.arn:
@@ -365,7 +222,7 @@ def _drained(case: _Case, look: AgentLook) -> Restarted:
                 drainer.activate(look.cluster, look.arn)
 
 
-def _drain(case: _Case, look: AgentLook, drainer: Drainer) -> None:
+def _drain(case: Case, look: AgentLook, drainer: Drainer) -> None:
     """Drain, and name the tasks that stay.
 
     Raises:
@@ -380,12 +237,12 @@ def _drain(case: _Case, look: AgentLook, drainer: Drainer) -> None:
     _check_rest(case, look, drainer.drain(look.cluster, look.arn))
 
 
-def _refused(case: _Case) -> History:
+def _refused(case: Case) -> History:
     """Return the history with an attempt that did not touch the agent."""
     return replace(case.history, last=case.around.now(), refused=case.history.refused + 1)
 
 
-def _check_rest(case: _Case, look: AgentLook, stay: Sequence[str]) -> None:
+def _check_rest(case: Case, look: AgentLook, stay: Sequence[str]) -> None:
     """Name the tasks that draining leaves; refuse if the restart would lose them.
 
     Raises:
@@ -402,7 +259,7 @@ def _check_rest(case: _Case, look: AgentLook, stay: Sequence[str]) -> None:
     case.around.warn(f"{named}; they keep running over the restart")
 
 
-def _restart(case: _Case, before: AgentLook) -> Restarted:
+def _restart(case: Case, before: AgentLook) -> Restarted:
     agent, around = case.agent, case.around
     begun, ticks = around.now(), around.monotonic()
     history = case.history
@@ -424,12 +281,12 @@ def _restart(case: _Case, before: AgentLook) -> Restarted:
     return _finish(case, before, ticks)
 
 
-def _finish(case: _Case, before: AgentLook, ticks: float) -> Restarted:
+def _finish(case: Case, before: AgentLook, ticks: float) -> Restarted:
     """Prove a restart, or go back. `ticks` is when it began (monotonic seconds)."""
     agent, around = case.agent, case.around
     now = around.now()
     try:
-        why = _prove(case, before, case.carries)
+        why = prove(case, before, case.carries)
     except NewInstanceError as error:
         agent.settle()
         if before.verdict.outcome == SAFE:
@@ -445,7 +302,7 @@ def _finish(case: _Case, before: AgentLook, ticks: float) -> Restarted:
     return Restarted(False, History(now, 0), said, is_done=True)
 
 
-def _go_back(case: _Case, before: AgentLook, why: str) -> Restarted:
+def _go_back(case: Case, before: AgentLook, why: str) -> Restarted:
     """Put the content before in its place, and prove that the agent runs with that."""
     history = History(case.around.now(), case.history.failures + 1)
     failed = f"the agent did not come back with the new settings: {why}"
@@ -458,60 +315,10 @@ def _go_back(case: _Case, before: AgentLook, why: str) -> Restarted:
     try:
         with case.around.shield():
             case.agent.bring_back()
-        still = _prove(case, before, lambda _: True)
+        still = prove(case, before, lambda _: True)
     except AgentError as failure:
         still = failure.message
     file = f"the file stays: {why_not}" if why_not else "the file before is restored"
     after = f"it does not come back with that either: {still}" if still else "the agent runs again"
     error = AgentError(f"{failed}; {file}, and {after}", _LOGS)
     return Restarted(bool(why_not), history, error=error)
-
-
-def _prove(case: _Case, before: AgentLook, carries: Carries) -> str:
-    """Wait until the agent has come back and stays; return why not, empty if it has.
-
-    Raises:
-        NewInstanceError: it came back as another container instance.
-
-    """
-    around, timeout = case.around, case.rules.timeout
-    end = around.monotonic() + timeout
-    good: tuple[float, str] | None = None
-    nudged = around.monotonic()
-    while True:
-        look = case.agent.look()
-        why = _what_lacks(look, before, carries)
-        now = around.monotonic()
-        if not look.incarnation and now - nudged >= _NUDGE_SECONDS:
-            case.agent.nudge()
-            nudged = now
-        if why:
-            good = None
-        elif good is None or good[1] != look.incarnation:
-            good = (now, look.incarnation)
-        elif now - good[0] >= _STABLE_SECONDS:
-            return ""
-        if now >= end and (why or now >= end + 2 * _STABLE_SECONDS):
-            return f"{why or 'it does not stay up'} ({timeout:g} s)"
-        around.sleep(_POLL_SECONDS)
-
-
-def _what_lacks(look: AgentLook, before: AgentLook, carries: Carries) -> str:
-    if not look.incarnation:
-        return look.verdict.reason
-    if look.incarnation == before.incarnation:
-        return "its container was not started again"
-    if not carries(look):
-        return "its container does not carry them"
-    if not look.answers and (before.answers or not before.incarnation):
-        return "it does not answer (introspection)"
-    if before.arn and not look.arn:
-        return "it has not registered"
-    if before.arn and look.arn != before.arn:
-        raise NewInstanceError(
-            f"the agent has registered as a new container instance, {look.arn}; tasks of"
-            f" {before.arn}, if it had any, are orphaned",
-            "set ECS_DATADIR; deregister the old one (aws ecs deregister-container-instance"
-            " --force)",
-        )
-    return ""
