@@ -110,7 +110,7 @@ def connected(environment: Mapping[str, str], timeout: int = _TIMEOUT_SECONDS) -
     from docker.utils import kwargs_from_env
 
     class Api(docker.APIClient):  # type: ignore[misc]
-        # The SDK has no types. Without this, requests takes REQUESTS_CA_BUNDLE for Docker's CA, and proxies for its host.
+        # Without this, requests takes REQUESTS_CA_BUNDLE for Docker's CA and a proxy for its host.
         trust_env = property(lambda _: False, lambda _, __: None)
 
     client = docker.DockerClient.__new__(docker.DockerClient)
