@@ -648,3 +648,37 @@ def test_foreign_metadata_stays(ecsauth: Run, s3: S3, login: Path) -> None:
     assert ecsauth("publish", login, URL).code == 0
     metadata = s3.client.head_object(Bucket="fleet", Key="ecs.config")["Metadata"]
     assert set(metadata) == {"team", "ecsauth-version", "ecsauth-issued"}
+
+
+def test_check_explain_and_status_look_into_the_object(ecsauth: Run, s3: S3, login: Path) -> None:
+    ecsauth("publish", login, URL)
+    assert "nothing wrong: the agent reads 1 login" in ecsauth("check", URL).out
+    assert "user u, password, from q.io" in ecsauth("explain", "q.io/app", "--from", URL).out
+    shown = json.loads(ecsauth("status", URL, "--json").out)
+    assert shown["agent"] is None  # none reads it from there
+    assert [item["registry"] for item in shown["target"]["registries"]] == ["q.io"]
+    assert shown["target"]["registries"][0]["source"] == str(login)
+    assert "q.io, u" in ecsauth("status", URL).out
+    s3.put(s3.text().replace("dockercfg", "'dockercfg'"))
+    done = ecsauth("check", URL)
+    assert done.code == 7
+    assert "line 1" in done.out
+    assert ecsauth("check", URL, "--fix").code == 2
+    for command in (("check",), ("status",), ("explain", "q.io/app", "--from")):
+        assert ecsauth(*command, "s3://fleet/none").code == 3
+
+
+def test_run_publishes_on_a_schedule(s3: S3, login: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ecsauth", "run", "--every=1", "--jitter=0", str(login)]
+    process = subprocess.Popen([*command, "--to", URL], stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 30
+        while not any(call.startswith("PUT") for call in s3.between.calls):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert logins(s3.text()) == {"q.io": "p"}
