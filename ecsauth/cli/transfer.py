@@ -170,7 +170,8 @@ def summarize(outcome: Outcome, target: Target, dry_run: bool) -> None:
     lines = summary_lines(outcome, outcome.plan, target.name)
     if dry_run:
         lines = [*diff_lines(outcome, outcome.plan, target.name, target.layout.names), *lines]
-    print_lines(lines, sys.stdout if dry_run or isinstance(target, LocalFile) else sys.stderr)
+    holds_settings = isinstance(target, Stdout) and not dry_run
+    print_lines(lines, sys.stderr if holds_settings else sys.stdout)
 
 
 def _say_after(target: LocalFile, outcome: Outcome, dry_run: bool, advises: bool) -> None:
