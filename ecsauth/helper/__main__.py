@@ -1,0 +1,5 @@
+"""``python -m ecsauth.helper``."""
+
+from ecsauth.helper.entry import main
+
+main()

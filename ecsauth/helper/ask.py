@@ -1,0 +1,46 @@
+"""Ask AWS for a token, as the sources of ecsauth do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ecsauth.aws import Aws, Identity
+from ecsauth.helper.cache import CachedToken
+from ecsauth.helper.protocol import Server
+from ecsauth.sources.ecr import EcrTokens
+
+
+class AwsAsker:
+    """Asks ECR and ECR Public.
+
+    Args:
+        environment: variables of the AWS SDK, and a profile or role for an account.
+        tokens: asks; shared with others in this process, if there are any.
+
+    """
+
+    def __init__(self, environment: Mapping[str, str], tokens: EcrTokens | None = None) -> None:
+        self._aws = Aws(environment)
+        self._tokens = tokens or EcrTokens(self._aws)
+
+    def __call__(self, server: Server) -> CachedToken:
+        """Return a token that serves a registry.
+
+        Raises:
+            SourceError: there is none; says why and what to do.
+
+        """
+        registry = server.registry
+        if registry is None:
+            token = self._tokens.public(Identity(), server.host)
+        else:
+            identity = self._aws.identity_for(registry.registry_id, Identity())
+            token = self._tokens.private(
+                registry.region,
+                identity,
+                server.host,
+                fips=registry.fips,
+                dual_stack=registry.dual_stack,
+            )
+        login = token.credential(server.host)
+        return CachedToken(login.username, login.secret, token.requested_at, token.expires_at)

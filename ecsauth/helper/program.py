@@ -1,0 +1,133 @@
+"""The program, where no ready answer will do: wires the parts and says what went wrong."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Callable
+
+from ecsauth.helper.answers import cache_directory, is_disabled
+from ecsauth.helper.cache import Cache, CachedToken, NoCache, open_cache
+from ecsauth.helper.log import Log, redacted
+from ecsauth.helper.protocol import NOT_FOUND, PROGRAM, Reply, Server, serve
+from ecsauth.helper.vault import EcrVault, Outside
+
+_INTERRUPTED = 130
+
+
+def run(arguments: Sequence[str], read: Callable[[], bytes]) -> int:
+    """Do one action of this process and return its exit code.
+
+    Args:
+        arguments: of the program, without its name.
+        read: reads standard input to its end.
+
+    """
+    environment = dict(os.environ)
+    say = _Reasons(environment)
+    try:
+        reply = serve(
+            arguments,
+            read,
+            make_vault(environment, say),
+            ignores_storage=environment.get("AWS_ECR_IGNORE_CREDS_STORAGE", "").lower() == "true",
+            is_strict=bool(environment.get("ECSAUTH_STRICT")),
+        )
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Exception as error:  # a traceback may show a secret, and docker would show it
+        say("error", f"unexpected: {_where(error)}; this is a fault of ecsauth: report it")
+        reply = Reply(NOT_FOUND, 1)
+    return _print(reply)
+
+
+def make_vault(
+    environment: Mapping[str, str], log: Callable[[str, str], None], home: str | None = None
+) -> EcrVault:
+    """Return the vault of this user; nothing is opened or asked yet.
+
+    Args:
+        environment: variables.
+        log: takes a level and a text.
+        home: the home directory; None to find it.
+
+    """
+    outside = Outside(environment, home_of(environment) if home is None else home, log)
+
+    def opened() -> Cache:
+        directory = "" if is_disabled(environment) else cache_directory(environment, outside.home)
+        cache, why_not = open_cache(directory, environment, outside.home)
+        if isinstance(cache, NoCache) and why_not:
+            log("warning", why_not)
+        return cache
+
+    return EcrVault(opened, _LazyAsker(environment), outside)
+
+
+def home_of(environment: Mapping[str, str]) -> str:
+    """Return the home directory: HOME, else what the user database says; empty if neither does."""
+    home = environment.get("HOME", "")
+    if home:
+        return home
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return ""
+
+
+class _LazyAsker:
+    """Loads what talks to AWS when it is needed."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def __call__(self, server: Server) -> CachedToken:
+        """Return a token; raise SourceError if there is none."""
+        from ecsauth.helper.ask import AwsAsker
+
+        return AwsAsker(self._environment)(server)
+
+
+class _Reasons:
+    """Takes what went wrong: to the log, and to standard error where somebody sees it."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        directory = cache_directory(environment, home_of(environment))
+        self._log = Log(Path(directory) if directory else None)
+        self._is_debugging = bool(environment.get("ECSAUTH_DEBUG"))
+
+    def __call__(self, level: str, text: str) -> None:
+        """Say it."""
+        self._log(level, text)
+        if self._is_debugging or (level == "error" and _is_watched()):
+            sys.stderr.write(f"{PROGRAM}: {level}: {redacted(text)}\n")
+            sys.stderr.flush()
+
+
+def _is_watched() -> bool:
+    try:
+        return sys.stderr is not None and sys.stderr.isatty()
+    except ValueError:
+        return False
+
+
+def _print(reply: Reply) -> int:
+    data = f"{reply.text}\n".encode() if reply.text else b""
+    try:
+        while data:
+            data = data[os.write(1, data) :]
+    except OSError:
+        return 1  # nobody reads it
+    return reply.code
+
+
+def _where(error: Exception) -> str:
+    """Name the type and the place; the message may hold a secret."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    place = f" at {Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno}" if last else ""
+    return f"{type(error).__name__}{place}"

@@ -1,0 +1,198 @@
+"""The credential helper protocol: a function of the arguments, standard input and a vault.
+
+As in docker-credential-helpers (``credentials/credentials.go``) and the ECR credential helper
+(``ecr-login/ecr.go``): one argument, JSON or an error text on standard output, exit code 1 for
+every error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Callable, Protocol
+
+from ecsauth import __version__
+from ecsauth.errors import SourceError
+from ecsauth.registry import EcrRegistry, is_ecr_public, parse_ecr_host
+
+PROGRAM = "docker-credential-ecr-login"
+NOT_FOUND = "credentials not found in native keychain"
+NOT_IMPLEMENTED = "not implemented"
+NO_SERVER_URL = "no credentials server URL"
+NO_USERNAME = "no credentials username"
+USAGE = f"Usage: {PROGRAM} <store|get|erase|list|version>"
+VERSION = f"{PROGRAM} (ecsauth) {__version__}"
+HELP = f"""{USAGE}
+
+Logins for Amazon ECR on demand, in docker's credential helper protocol: "credsStore": "ecr-login",
+or "credHelpers": {{"HOST": "ecr-login"}}, in ~/.docker/config.json. "ecsauth install helper" does
+that and puts a faster launcher on PATH.
+
+  get      login for the server URL on standard input, as JSON
+  list     registries whose tokens are cached; asks nobody
+  erase    forget the cached token of the server URL on standard input
+  store    refused: there is nothing to store
+  version  print the version; so does -v
+
+  AWS_PROFILE_<account>, AWS_ROLE_ARN_<account>   as whom to log in to the registries of an account
+  AWS_ECR_CACHE_DIR             where tokens are kept (default ~/.ecr); the log is there too
+  AWS_ECR_DISABLE_CACHE         if not empty, none are kept
+  AWS_ECR_IGNORE_CREDS_STORAGE  true: store and erase succeed, so that docker login and logout do
+  ECSAUTH_STRICT                if not empty, a failure of AWS is told on standard output, where
+                                docker takes it for a failed pull; by default for "no login"
+  ECSAUTH_DEBUG                 if not empty, reasons go to standard error as well as to the log
+
+and all variables of the AWS SDK for Python."""
+
+_MAX_URL = 2048
+
+
+@dataclass(frozen=True)
+class Login:
+    """What `get` answers."""
+
+    username: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the caller gets: text for standard output, without its line break, and exit code."""
+
+    text: str = field(repr=False)
+    code: int = 0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A registry of ECR's, as a caller asks for it.
+
+    Attributes:
+        host: in lower case, without a port.
+        registry: None for ECR Public.
+
+    """
+
+    host: str
+    registry: EcrRegistry | None
+
+
+class Vault(Protocol):
+    """Where logins come from."""
+
+    def login(self, server: Server) -> Login:
+        """Return the login for a registry; raise SourceError if there is none."""
+
+    def forget(self, server: Server) -> None:
+        """Drop the login that is cached for a registry."""
+
+    def hosts(self) -> Sequence[str]:
+        """Return the hosts whose logins are cached."""
+
+
+def serve(
+    arguments: Sequence[str],
+    read: Callable[[], bytes],
+    vault: Vault,
+    *,
+    ignores_storage: bool = False,
+    is_strict: bool = False,
+) -> Reply:
+    """Do one action.
+
+    Args:
+        arguments: of the program, without its name.
+        read: reads standard input to its end; called only by actions that need it.
+        vault: where logins come from.
+        ignores_storage: ``store`` and ``erase`` succeed.
+        is_strict: a failure of AWS is answered with its reason, not with "not found".
+
+    """
+    if arguments and arguments[0] in ("-v", "--version", "-version"):
+        return Reply(VERSION)
+    if arguments and arguments[0] in ("-h", "--help", "-help"):
+        return Reply(HELP)
+    if len(arguments) != 1:
+        return Reply(USAGE, 1)
+    action = arguments[0]
+    if action == "version":
+        return Reply(VERSION)
+    if action == "list":
+        return Reply(dumps({f"https://{host}": "AWS" for host in vault.hosts()}))
+    if action == "get":
+        return _get(_server_url(read()), vault, is_strict=is_strict)
+    if action == "erase":
+        return _erase(_server_url(read()), vault, ignores=ignores_storage)
+    if action == "store":
+        return _store(read(), ignores=ignores_storage)
+    return Reply(f"{PROGRAM}: unknown action: {_shown(action)}", 1)
+
+
+def parse_server_url(text: str) -> Server | None:
+    """Understand what a client sends: HOST, ``https://HOST/v2/``, HOST/repository:tag.
+
+    None for what is not ECR's, also for ``http://``: a token is not for a plain connection.
+    """
+    rest = text[len("https://") :] if text[:8].lower() == "https://" else text
+    host = rest.partition("/")[0].removesuffix(":443").lower()
+    if len(text) > _MAX_URL or not host.isascii():
+        return None
+    registry = parse_ecr_host(host)
+    if registry is not None or is_ecr_public(host):
+        return Server(host, registry)
+    return None
+
+
+def login_reply(server_url: str, login: Login) -> str:
+    """Return the JSON of a login, on one line."""
+    return dumps({"ServerURL": server_url, "Username": login.username, "Secret": login.secret})
+
+
+def dumps(document: Any) -> str:
+    """Return JSON as Go writes it: without blanks; ASCII."""
+    return json.dumps(document, separators=(",", ":"))
+
+
+def _get(server_url: str, vault: Vault, *, is_strict: bool) -> Reply:
+    if not server_url:
+        return Reply(NO_SERVER_URL, 1)
+    server = parse_server_url(server_url)
+    if server is None:
+        return Reply(NOT_FOUND, 1)
+    try:
+        return Reply(login_reply(server_url, vault.login(server)))
+    except SourceError as error:
+        return Reply(str(error) if is_strict else NOT_FOUND, 1)
+
+
+def _erase(server_url: str, vault: Vault, *, ignores: bool) -> Reply:
+    if not server_url:
+        return Reply(NO_SERVER_URL, 1)
+    server = parse_server_url(server_url)
+    if server is not None:
+        vault.forget(server)
+    return Reply("", 0) if ignores else Reply(NOT_IMPLEMENTED, 1)
+
+
+def _store(data: bytes, *, ignores: bool) -> Reply:
+    try:
+        document = json.loads(data.decode("utf-8")) if data.strip() else None
+    except (ValueError, RecursionError):
+        return Reply("standard input is not JSON", 1)
+    if data.strip() and not isinstance(document, dict):
+        return Reply("standard input is not a JSON object", 1)
+    members = {str(name).lower(): value for name, value in (document or {}).items()}
+    if not members.get("serverurl"):
+        return Reply(NO_SERVER_URL, 1)
+    if not members.get("username"):
+        return Reply(NO_USERNAME, 1)
+    return Reply("", 0) if ignores else Reply(NOT_IMPLEMENTED, 1)
+
+
+def _server_url(data: bytes) -> str:
+    return data.decode("utf-8", "replace").strip()
+
+
+def _shown(action: str) -> str:
+    return action if action.isascii() and action.isprintable() and len(action) < 100 else "…"
