@@ -84,7 +84,7 @@ def loads_spelled(text: str) -> Any:
     return _loads(text, Pairs, number=lambda digits: f"{_NUMBER_MARK}{digits}")
 
 
-def dumps_spelled(value: Any, indent: int) -> str:
+def dumps_spelled(value: Any, indent: int | str) -> str:
     """Write the values of `loads_spelled`: ASCII, indented, numbers as they were spelled."""
     text = json.dumps(value, ensure_ascii=True, indent=indent, allow_nan=False)
     return _SPELLED_NUMBER.sub(r"\1", text)

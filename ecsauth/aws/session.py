@@ -154,6 +154,8 @@ class Aws:
         import botocore.session
 
         core = botocore.session.Session(profile=identity.profile or None)
+        if region := self._environment.get("AWS_REGION"):  # botocore knows AWS_DEFAULT_REGION only
+            core.set_config_variable("region", region)
         resolver = core.get_component("credential_provider")
         resolver.providers = [
             OnlyOnEc2(item, self._metadata, core) if item.METHOD == "iam-role" else item

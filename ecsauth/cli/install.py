@@ -1,4 +1,4 @@
-"""The command install units."""
+"""The commands install units and install helper."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from ecsauth.cli import options
 from ecsauth.cli.agent_files import check_host
 from ecsauth.cli.console import print_lines, say, say_all, show_help
 from ecsauth.cli.environment import settings_path
+from ecsauth.cli.install_helper import helper
 from ecsauth.errors import TargetError
 from ecsauth.files import target_error
+from ecsauth.helper.program import cache_path
+from ecsauth.targets import HELPER
 
 _SYSTEMD = Path("/run/systemd/system")
 """Is there if systemd is the first process (sd_booted(3))."""
@@ -27,6 +30,9 @@ _SYSTEMD = Path("/run/systemd/system")
 def install(context: click.Context) -> int:
     """Put in place what a host needs."""
     return show_help(context)
+
+
+install.add_command(helper)
 
 
 @install.command(short_help="Put the systemd units in place and enable the timer.")
@@ -66,7 +72,11 @@ def units(
     else:
         check_host(targets)
         settings = settings_path(context)
-        written = [Path(item) for item in targets if "://" not in item]
+        written = [Path(item) for item in targets if "://" not in item and item != HELPER]
+        if HELPER in targets and (cache := cache_path(os.environ)):
+            written.append(cache / "log")  # what is named is its folder
+            if not dry_run:
+                _make_directory(cache)
         written += [prometheus] if prometheus else []
         command = _command()
         installation = unit_files.Installation(
@@ -77,7 +87,7 @@ def units(
         )
         say_all("warning", _writable_by_others(Path(command[0])))
         if not dry_run:
-            _make_state_directory(state_dir)
+            _make_directory(state_dir)
         changes = unit_files.install(installation, run_program, dry_run=dry_run)
     say_all("note", [] if quiet else changes.notes)
     lines = changes.lines or [
@@ -91,7 +101,7 @@ def units(
     return 0
 
 
-def _make_state_directory(path: Path) -> None:
+def _make_directory(path: Path) -> None:
     """Make it, for a unit may write only where something is.
 
     Raises:

@@ -28,11 +28,12 @@ from ecsauth.cli.memory import StateMemory, run_lock
 from ecsauth.cli.report import diff_lines, restart_advice, summary_lines
 from ecsauth.cli.restarting import AgentWork, is_restarting, say_restarted
 from ecsauth.cli.restarting import as_json as restarted_as_json
+from ecsauth.cli.warming import Warmed, warm
 from ecsauth.errors import AgentError, EcsauthError, SourceError, UsageError
 from ecsauth.refresh import Refreshed, RefreshRequest, TargetResult
 from ecsauth.refresh import refresh as refresh_targets
 from ecsauth.sources import AnySource, parse_source
-from ecsauth.targets import parse_target
+from ecsauth.targets import HELPER, parse_target
 from ecsauth.targets.local_file import LocalFile
 from ecsauth.targets.stdout import Stdout
 
@@ -95,11 +96,15 @@ def refresh(sources: tuple[str, ...], targets: tuple[str, ...], **given: Any) ->
     """
     check_host(targets)
     parsed, files = prepare(sources, targets, **given)
-    return run_refresh(parsed, files, given)
+    return run_refresh(parsed, files, given, warms=HELPER in targets)
 
 
 def run_refresh(
-    parsed: Sequence[AnySource], files: Sequence[AnyTarget], given: dict[str, Any]
+    parsed: Sequence[AnySource],
+    files: Sequence[AnyTarget],
+    given: dict[str, Any],
+    *,
+    warms: bool = False,
 ) -> int:
     """Refresh, say what came of it and return the exit code.
 
@@ -107,6 +112,7 @@ def run_refresh(
         parsed: sources.
         files: targets.
         given: values of the options of refresh.
+        warms: whether the credential helper's cache is a target too.
 
     """
     request = RefreshRequest(
@@ -125,7 +131,7 @@ def run_refresh(
         if not given["dry_run"]:
             work.mend()
             work.settle_begun()
-            left_alone = _left_alone(work, files, now)
+            left_alone = _left_alone(work, files, now, raises=not warms)
             if left_alone:
                 files = [item for item in files if item not in work.files]
                 work = AgentWork([], given)
@@ -135,6 +141,11 @@ def run_refresh(
         codes = [_code(result) for result in done.results]
         _say(done, **given)
         restarted = None
+        warmed = None
+        if warms:
+            warmed = warm(parsed, force=given["force"], dry_run=given["dry_run"])
+            codes.append(warmed.code)
+            _say_warmed(warmed, given["as_json"])
         if not given["dry_run"]:
             for result in done.results:
                 if result.outcome.written:  # known even if what follows is cut off
@@ -147,7 +158,9 @@ def run_refresh(
                     codes[index] = max(codes[index], agents)
                 memory.remember(result, codes[index], int(now))
     if given["as_json"]:
-        print_json({**_as_json(done, codes), "agent": restarted_as_json(restarted)})
+        document = _as_json(done, codes)
+        document["targets"] += [warmed.as_json()] if warmed else []
+        print_json({**document, "agent": restarted_as_json(restarted)})
     if given["prometheus"] is not None:
         from ecsauth.cli.state import write_metrics  # with the Docker SDK
 
@@ -155,17 +168,19 @@ def run_refresh(
     return max(codes)
 
 
-def _left_alone(work: AgentWork, targets: Sequence[AnyTarget], now: float) -> list[TargetResult]:
+def _left_alone(
+    work: AgentWork, targets: Sequence[AnyTarget], now: float, *, raises: bool
+) -> list[TargetResult]:
     """Return the agent's files with an error, if it has to recover from a failure first.
 
     Raises:
-        AgentError: it has, and there are no other targets.
+        AgentError: it has, there are no other targets, and `raises`.
 
     """
     try:
         work.check_back_off(now)
     except AgentError as error:
-        if all(item in work.files for item in targets):
+        if raises and all(item in work.files for item in targets):
             raise
         return [TargetResult(item, error=error) for item in work.files]
     return []
@@ -193,7 +208,11 @@ def prepare(
     context = make_context(helper_timeout, select, given["expected_bucket_owner"])
     parsed = [parse_source(text, context) for text in sources]
     make_s3 = s3_maker(given)
-    found = [parse_target(text, lock_timeout, result_stream(), make_s3) for text in targets]
+    found = [
+        parse_target(text, lock_timeout, result_stream(), make_s3)
+        for text in targets
+        if text != HELPER
+    ]
     if len({item.name for item in found}) != len(found):
         raise UsageError("a TARGET is given twice")
     return parsed, [item for item in found if not isinstance(item, Stdout)]
@@ -235,6 +254,15 @@ def _say(
         advises = outcome.written and not quiet
         if advises and isinstance(target, LocalFile) and not is_restarting(target, policy):
             say("next", restart_advice())
+
+
+def _say_warmed(warmed: Warmed, as_json: bool) -> None:
+    if is_json_log():
+        say("note", warmed.line)
+    else:
+        print_lines([warmed.line], None if as_json else sys.stdout)
+    for problem in warmed.problems:
+        say_error(problem)
 
 
 def _say_once(said: set[str], kind: str, lines: Sequence[str]) -> None:

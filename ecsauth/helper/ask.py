@@ -38,9 +38,11 @@ class AwsAsker:
             token = self._tokens.private(
                 registry.region,
                 identity,
-                server.host,
+                server.host or f"ecr:{registry.region}",
                 fips=registry.fips,
                 dual_stack=registry.dual_stack,
             )
-        login = token.credential(server.host)
-        return CachedToken(login.username, login.secret, token.requested_at, token.expires_at)
+        login = token.credential(server.host or token.host)
+        return CachedToken(
+            login.username, login.secret, token.requested_at, token.expires_at, token.host
+        )

@@ -35,6 +35,8 @@ class CachedToken:
     password: str = field(repr=False)
     requested_at: int
     expires_at: int
+    host: str = ""
+    """Of the caller's own registry, as AWS named it; empty for ECR Public."""
 
     def is_fresh(self, now: float, ahead: float = 0.0) -> bool:
         """Return whether less than half of its life has passed, seen `ahead` seconds from now.
@@ -277,7 +279,11 @@ def _parse_token(data: bytes) -> CachedToken | None:
     try:
         found: Any = json.loads(data)
         token = CachedToken(
-            found["username"], found["password"], found["requested_at"], found["expires_at"]
+            found["username"],
+            found["password"],
+            found["requested_at"],
+            found["expires_at"],
+            str(found.get("host", "")),
         )
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

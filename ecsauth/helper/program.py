@@ -7,13 +7,16 @@ import pwd
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 from ecsauth.helper.answers import cache_directory, is_disabled
 from ecsauth.helper.cache import Cache, CachedToken, NoCache, open_cache
 from ecsauth.helper.log import Log, redacted
 from ecsauth.helper.protocol import NOT_FOUND, PROGRAM, Reply, Server, serve
 from ecsauth.helper.vault import EcrVault, Outside
+
+if TYPE_CHECKING:
+    from ecsauth.sources.ecr import EcrTokens
 
 _INTERRUPTED = 130
 
@@ -45,17 +48,19 @@ def run(arguments: Sequence[str], read: Callable[[], bytes]) -> int:
 
 
 def make_vault(
-    environment: Mapping[str, str], log: Callable[[str, str], None], home: str | None = None
+    environment: Mapping[str, str],
+    log: Callable[[str, str], None],
+    tokens: EcrTokens | None = None,
 ) -> EcrVault:
     """Return the vault of this user; nothing is opened or asked yet.
 
     Args:
         environment: variables.
         log: takes a level and a text.
-        home: the home directory; None to find it.
+        tokens: asks AWS, if somebody in this process does already.
 
     """
-    outside = Outside(environment, home_of(environment) if home is None else home, log)
+    outside = Outside(environment, home_of(environment), log)
 
     def opened() -> Cache:
         directory = "" if is_disabled(environment) else cache_directory(environment, outside.home)
@@ -64,7 +69,7 @@ def make_vault(
             log("warning", why_not)
         return cache
 
-    return EcrVault(opened, _LazyAsker(environment), outside)
+    return EcrVault(opened, _LazyAsker(environment, tokens), outside)
 
 
 def home_of(environment: Mapping[str, str]) -> str:
@@ -78,25 +83,31 @@ def home_of(environment: Mapping[str, str]) -> str:
         return ""
 
 
+def cache_path(environment: Mapping[str, str]) -> Path | None:
+    """Return where this user's cache and log are; None for nowhere."""
+    directory = cache_directory(environment, home_of(environment))
+    return Path(directory) if directory else None
+
+
 class _LazyAsker:
     """Loads what talks to AWS when it is needed."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], tokens: EcrTokens | None) -> None:
         self._environment = environment
+        self._tokens = tokens
 
     def __call__(self, server: Server) -> CachedToken:
         """Return a token; raise SourceError if there is none."""
         from ecsauth.helper.ask import AwsAsker
 
-        return AwsAsker(self._environment)(server)
+        return AwsAsker(self._environment, self._tokens)(server)
 
 
 class _Reasons:
     """Takes what went wrong: to the log, and to standard error where somebody sees it."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        directory = cache_directory(environment, home_of(environment))
-        self._log = Log(Path(directory) if directory else None)
+        self._log = Log(cache_path(environment))
         self._is_debugging = bool(environment.get("ECSAUTH_DEBUG"))
 
     def __call__(self, level: str, text: str) -> None:

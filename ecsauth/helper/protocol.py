@@ -69,7 +69,7 @@ class Server:
     """A registry of ECR's, as a caller asks for it.
 
     Attributes:
-        host: in lower case, without a port.
+        host: in lower case, without a port; empty for the caller's own registry in a region.
         registry: None for ECR Public.
 
     """
@@ -136,8 +136,11 @@ def parse_server_url(text: str) -> Server | None:
     """
     rest = text[len("https://") :] if text[:8].lower() == "https://" else text
     host = rest.partition("/")[0].removesuffix(":443").lower()
-    if len(text) > _MAX_URL or not host.isascii():
-        return None
+    return None if len(text) > _MAX_URL or not host.isascii() else server_of(host)
+
+
+def server_of(host: str) -> Server | None:
+    """Return the registry of a host name in lower case; None if it is not ECR's."""
     registry = parse_ecr_host(host)
     if registry is not None or is_ecr_public(host):
         return Server(host, registry)

@@ -103,12 +103,39 @@ class EcrVault:
             )
         except SourceError as error:
             if held is None:
-                self._outside.log("error", f"{server.host}: no login: {error}")
+                self._outside.log("error", f"{_shown(server)}: no login: {error}")
                 raise
-            self._outside.log("warning", f"{server.host}: the cached token goes on: {error}")
+            self._outside.log("warning", f"{_shown(server)}: the cached token goes on: {error}")
             return held, False
         self._keep_answer(server, token)
         return token, True
+
+    def is_due(self, server: Server, ahead: float) -> bool:
+        """Return whether `warm` would ask AWS."""
+        now = self._outside.clock()
+        name = self._name(server, fips=server.registry is not None and server.registry.fips)
+        token = self._cache.get(name, now)
+        return token is None or not token.is_fresh(now, ahead)
+
+    def warm(self, server: Server, ahead: float) -> tuple[list[str], bool]:
+        """Renew a token that will not be fresh for long, and the answers that are made of it.
+
+        Returns:
+            The hosts that it serves, as far as they are known, and whether it is new.
+
+        Raises:
+            SourceError: as `fetch`.
+
+        """
+        token, is_new = self.fetch(server, ahead)
+        names = self._names(server)
+        others = [found for host in self.hosts() if (found := parse_server_url(host))]
+        own = parse_server_url(server.host or token.host)
+        served = [own] if own else []
+        served += [other for other in others if other != own and self._names(other) & names]
+        for one in served:
+            self._keep_answer(one, token)
+        return sorted(one.host for one in served), is_new
 
     def forget(self, server: Server) -> None:
         """Drop the token that serves a registry, and the answers that were made of it."""
@@ -141,11 +168,11 @@ class EcrVault:
             raise
         self._cache.put(name, token, self._outside.clock())
         renewed = f"to be renewed {_utc(token.renew_at)}"
-        self._outside.log("info", f"{server.host}: a new token, {renewed}")
+        self._outside.log("info", f"{_shown(server)}: a new token, {renewed}")
         return token
 
     def _keep_answer(self, server: Server, token: CachedToken) -> None:
-        if token.is_fresh(self._outside.clock()):
+        if server.host and token.is_fresh(self._outside.clock()):
             reply = login_reply(server.host, Login(token.username, token.password))
             self._cache.answer(server.host, token, reply.encode("ascii"))
 
@@ -169,6 +196,11 @@ def _content(path: str) -> bytes:
         return read_regular(Path(path), _MAX_CONFIG)
     except (OSError, EcsauthError, ValueError):
         return b""
+
+
+def _shown(server: Server) -> str:
+    region = server.registry.region if server.registry else _PUBLIC_REGION
+    return server.host or f"ecr:{region}"
 
 
 def _utc(moment: float) -> str:

@@ -163,11 +163,11 @@ class EcrSource:
     ) -> None:
         self.name = name
         self.fingerprint = f"{name} {identity} {region}\n{aws.deciding_settings()}"
-        self._tokens = tokens
+        self.tokens = tokens
         self._aws = aws
-        self._identity = identity
-        self._region = region
-        self._registry = registry
+        self.identity = identity
+        self.region = region
+        self.registry = registry
 
     def fetch(self) -> Fetched:
         """Return the one credential.
@@ -176,12 +176,12 @@ class EcrSource:
             SourceError: no token; says why and what to do.
 
         """
-        found = self._registry
-        identity = self._identity
+        found = self.registry
+        identity = self.identity
         if found is not None:
             identity = self._aws.identity_for(found.registry_id, identity)
-        region = found.region if found else self._region or self._aws.region(identity, self.name)
-        token = self._tokens.private(
+        region = found.region if found else self.own_region()
+        token = self.tokens.private(
             region,
             identity,
             self.name,
@@ -197,6 +197,15 @@ class EcrSource:
                 )
         return Fetched((token.credential(found.host if found else token.host),))
 
+    def own_region(self) -> str:
+        """Return the region of the caller's own registry.
+
+        Raises:
+            SourceError: none is set.
+
+        """
+        return self.region or self._aws.region(self.identity, self.name)
+
 
 class EcrPublicSource:
     """ECR Public. Without AWS credentials pulls from it still work, anonymously and slower."""
@@ -204,8 +213,8 @@ class EcrPublicSource:
     def __init__(self, name: str, tokens: EcrTokens, aws: Aws, identity: Identity) -> None:
         self.name = name
         self.fingerprint = f"{name} {identity}\n{aws.deciding_settings()}"
-        self._tokens = tokens
-        self._identity = identity
+        self.tokens = tokens
+        self.identity = identity
 
     def fetch(self) -> Fetched:
         """Return the one credential.
@@ -214,7 +223,7 @@ class EcrPublicSource:
             SourceError: as `EcrSource.fetch`.
 
         """
-        token = self._tokens.public(self._identity, self.name)
+        token = self.tokens.public(self.identity, self.name)
         return Fetched((token.credential(PUBLIC_HOST),))
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ecsauth.targets.s3 import S3Target
 
 DEFAULT_TARGET = "/etc/ecs/ecs.config"
+HELPER = "helper:"
+"""The cache of the credential helper: no text with two settings, so only refresh has it."""
 
 
 def parse_target(
@@ -45,6 +47,8 @@ def parse_target(
         raise UsageError(
             "the target is some text, not a path", f"the usual one is {DEFAULT_TARGET}"
         )
+    if text == HELPER:
+        raise UsageError(f"{HELPER} is a target of refresh and run only")
     if text.startswith("s3:") and make_s3 is not None:
         return make_s3(text)
     if "://" in text:
