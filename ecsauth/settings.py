@@ -31,6 +31,7 @@ NAMES = frozenset(
     f"{PREFIX}{name}"
     for name in (
         "BASE",
+        "BIN_DIR",
         "BUCKET_KEY",
         "CA_FILE",
         "DRAIN",
@@ -51,6 +52,7 @@ NAMES = frozenset(
         "JSON",
         "KMS_KEY_ID",
         "LOCK_TIMEOUT",
+        "LOGOUT",
         "LOG_FORMAT",
         "MIN_RESTART_INTERVAL",
         "OUTPUT",
@@ -59,6 +61,7 @@ NAMES = frozenset(
         "QUIET",
         "RAW",
         "RECHECK",
+        "REGISTRIES",
         "REPLACE",
         "RESTART",
         "SELECT",
@@ -66,9 +69,11 @@ NAMES = frozenset(
         "SOURCES",
         "SSE",
         "STATE_DIR",
+        "STORE",
         "TARGETS",
         "TIMEOUT",
         "UNINSTALL",
+        "USER",
         "VERBOSE",
         "VERIFY",
         "VERIFY_TIMEOUT",
@@ -76,6 +81,9 @@ NAMES = frozenset(
     )
 )
 """Every variable that a command reads."""
+
+HELPER_NAMES = frozenset({f"{PREFIX}DEBUG", f"{PREFIX}STRICT"})
+"""Those that docker-credential-ecr-login reads, from its environment only."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_LINE = re.compile(
@@ -141,7 +149,7 @@ def unknown_names(names: Iterable[str], where: str) -> list[str]:
 
     warnings = []
     for name in sorted(names):
-        if name.startswith(PREFIX) and name not in NAMES:
+        if name.startswith(PREFIX) and name not in NAMES | HELPER_NAMES:
             known = [item[len(PREFIX) :] for item in NAMES]
             near = get_close_matches(name[len(PREFIX) :].upper(), known, 1)
             meant = f"; {PREFIX}{near[0]} is meant?" if near else ""

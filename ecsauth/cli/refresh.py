@@ -45,7 +45,10 @@ AnyTarget = Union[LocalFile, "S3Target"]
 
 @click.command(short_help="Fetch what is due, and only that: the timer's command.")
 @click.argument("sources", metavar="[SOURCE]...", nargs=-1, envvar="ECSAUTH_SOURCES")
-@options.targets()
+@options.targets(
+    "A path (one that ends in .json is the agent's JSON file), s3://BUCKET/KEY, or helper: (the"
+    " cache of docker-credential-ecr-login, for sources in ECR). May be repeated."
+)
 @options.publishing
 @options.auth_format
 @options.select

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Protocol
+from typing import Callable
 
 from ecsauth.errors import EcsauthError, SourceError
 from ecsauth.files import read_regular
@@ -20,11 +20,8 @@ _MAX_CONFIG = 1024 * 1024
 _PUBLIC_REGION = "us-east-1"
 
 
-class Asker(Protocol):
-    """Asks AWS for a token."""
-
-    def __call__(self, server: Server) -> CachedToken:
-        """Return a token that serves a registry; raise SourceError if there is none."""
+Asker = Callable[[Server], CachedToken]
+"""Asks AWS for a token that serves a registry; raises SourceError if there is none."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +75,15 @@ class EcrVault:
         token, _ = self.fetch(server)
         return Login(token.username, token.password)
 
-    def fetch(self, server: Server, ahead: float = 0.0) -> tuple[CachedToken, bool]:
+    def fetch(
+        self, server: Server, ahead: float = 0.0, *, is_lenient: bool = True
+    ) -> tuple[CachedToken, bool]:
         """Return a token, and whether it is new.
 
         Args:
             server: the registry.
             ahead: a token that will not be fresh in so many seconds is renewed now.
+            is_lenient: if AWS fails, a token that has not expired will do.
 
         Raises:
             SourceError: there is none; the reason is in the log too.
@@ -106,6 +106,8 @@ class EcrVault:
                 self._outside.log("error", f"{_shown(server)}: no login: {error}")
                 raise
             self._outside.log("warning", f"{_shown(server)}: the cached token goes on: {error}")
+            if not is_lenient:
+                raise
             return held, False
         self._keep_answer(server, token)
         return token, True
@@ -124,10 +126,10 @@ class EcrVault:
             The hosts that it serves, as far as they are known, and whether it is new.
 
         Raises:
-            SourceError: as `fetch`.
+            SourceError: AWS failed; a token that is cached stays.
 
         """
-        token, is_new = self.fetch(server, ahead)
+        token, is_new = self.fetch(server, ahead, is_lenient=False)
         names = self._names(server)
         others = [found for host in self.hosts() if (found := parse_server_url(host))]
         own = parse_server_url(server.host or token.host)

@@ -157,5 +157,13 @@ def test_the_canary_is_seen_where_it_belongs(ecsauth: Run, tmp_path: Path) -> No
 
 def test_every_command_is_covered_here() -> None:
     here = {"convert", "migrate", "refresh", "check", "explain", "verify", "status"}
-    in_the_lab = {"run", "agent status", "agent restart", "install units", "publish", "pull"}
+    in_the_lab = {
+        "run",
+        "install helper",
+        "agent status",
+        "agent restart",
+        "install units",
+        "publish",
+        "pull",
+    }
     assert set(all_commands()) == here | in_the_lab

@@ -49,6 +49,7 @@ ALLOWED = {
     "scheduler": set(),
     "units": {"errors", "files"},
     "targets": CORE | {"", "aws", "files", "targets"},
+    "helper": CORE | {"", "aws", "files", "sources", "helper"},
     "cli": CORE
     | {
         "",
@@ -62,6 +63,8 @@ ALLOWED = {
         "verify",
         "agent",
         "state",
+        "aws",
+        "helper",
     }
     | {"settings", "notify", "scheduler", "units", "cli"},
     "aws_lambda": {"cli"},
