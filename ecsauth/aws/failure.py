@@ -6,7 +6,6 @@ and GetParameter pages of the AWS API references.
 
 from __future__ import annotations
 
-import email.utils
 import re
 import time
 from collections.abc import Mapping
@@ -196,6 +195,8 @@ def _role(arn: str) -> str:
 
 def _skew(response: Mapping[str, Any]) -> str:
     """Say how wrong our clock is, by the date in AWS's answer."""
+    import email.utils  # 8 ms, and hardly ever needed
+
     headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     try:
         theirs = email.utils.parsedate_to_datetime(str(headers.get("date", ""))).timestamp()

@@ -21,7 +21,7 @@ class AwsAsker:
 
     def __init__(self, environment: Mapping[str, str], tokens: EcrTokens | None = None) -> None:
         self._aws = Aws(environment)
-        self._tokens = tokens or EcrTokens(self._aws)
+        self._tokens = tokens or EcrTokens(self._aws, is_direct=True)
 
     def __call__(self, server: Server) -> CachedToken:
         """Return a token that serves a registry.

@@ -12,6 +12,7 @@ import binascii
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Callable
 
 from ecsauth.aws import Aws, Call, Identity, renamed
@@ -21,6 +22,13 @@ from ecsauth.registry import EcrRegistry, parse_auth_key, parse_ecr_host
 
 PUBLIC_REGION = "us-east-1"
 PUBLIC_HOST = "public.ecr.aws"
+TARGETS = {
+    "ecr": "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken",
+    "ecr-public": "SpencerFrontendService.GetAuthorizationToken",
+}
+"""Service → X-Amz-Target of the one operation."""
+
+_LAST = 2**40
 _LIFE_SECONDS = 12 * 3600
 """No token lives longer, whatever a clock says."""
 
@@ -62,11 +70,15 @@ class EcrTokens:
     Args:
         aws: makes the clients.
         clock: Unix seconds.
+        is_direct: do it without a client if that is possible, which is faster.
 
     """
 
-    def __init__(self, aws: Aws, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, aws: Aws, clock: Callable[[], float] = time.time, *, is_direct: bool = False
+    ) -> None:
         self._aws = aws
+        self._is_direct = is_direct
         self._clock = clock
         self._answers: dict[tuple[object, ...], Token] = {}
         self._failures: dict[tuple[object, ...], tuple[str, SourceError]] = {}
@@ -82,12 +94,9 @@ class EcrTokens:
         """
 
         def ask() -> Token:
-            client = self._aws.client(
-                "ecr", region, identity, subject, fips=fips, dual_stack=dual_stack
-            )
             call = Call(subject, "ecr:GetAuthorizationToken", region, _POLICY)
             begun = self._clock()
-            answer = self._aws.call(call, identity, client.get_authorization_token)
+            answer = self._get("ecr", call, identity, fips=fips, dual_stack=dual_stack)
             data = answer.get("authorizationData")
             return self._decode(data[0] if isinstance(data, list) and data else None, call, begun)
 
@@ -102,14 +111,31 @@ class EcrTokens:
         """
 
         def ask() -> Token:
-            client = self._aws.client("ecr-public", PUBLIC_REGION, identity, subject)
             action = "ecr-public:GetAuthorizationToken (with sts:GetServiceBearerToken)"
             call = Call(subject, action, PUBLIC_REGION, _PUBLIC_POLICY)
             begun = self._clock()
-            answer = self._aws.call(call, identity, client.get_authorization_token)
+            answer = self._get("ecr-public", call, identity)
             return self._decode(answer.get("authorizationData"), call, begun)
 
         return self._once(("ecr-public", identity), subject, ask)
+
+    def _get(
+        self,
+        service: str,
+        call: Call,
+        identity: Identity,
+        *,
+        fips: bool = False,
+        dual_stack: bool = False,
+    ) -> Mapping[str, Any]:
+        if self._is_direct and not fips and not dual_stack:
+            answer = self._aws.call_directly(call, identity, TARGETS[service], service)
+            if answer is not None:
+                return answer
+        client = self._aws.client(
+            service, call.region, identity, call.subject, fips=fips, dual_stack=dual_stack
+        )
+        return self._aws.call(call, identity, client.get_authorization_token)
 
     def _once(self, key: tuple[object, ...], subject: str, ask: Callable[[], Token]) -> Token:
         if key in self._failures:
@@ -127,8 +153,7 @@ class EcrTokens:
         if not isinstance(data, Mapping):
             raise SourceError(f"{call.subject}: AWS answered without authorization data")
         username, password = _decode_token(str(data.get("authorizationToken", "")), call.subject)
-        moment = data.get("expiresAt")
-        expires_at = int(moment.timestamp()) if moment is not None else 0
+        expires_at = _unix_seconds(data.get("expiresAt"))
         expires_at = min(expires_at, int(requested_at) + _LIFE_SECONDS)
         if expires_at <= self._clock():
             raise SourceError(
@@ -225,6 +250,14 @@ class EcrPublicSource:
         """
         token = self.tokens.public(self.identity, self.name)
         return Fetched((token.credential(PUBLIC_HOST),))
+
+
+def _unix_seconds(moment: Any) -> int:
+    """Return a time that a client gives as a datetime, and AWS as a number; 0 if it is none."""
+    if isinstance(moment, datetime):
+        return int(moment.timestamp())
+    is_number = isinstance(moment, (int, float)) and 0 < moment < _LAST
+    return int(moment) if is_number else 0
 
 
 def _decode_token(text: str, subject: str) -> tuple[str, str]:

@@ -7,7 +7,8 @@ from calendar import timegm
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ecsauth.aws import Aws, Found, Objects, Place
+from ecsauth.aws import Aws
+from ecsauth.aws.objects import Found, Objects, Place
 from ecsauth.check import ERROR, Surroundings, check_text
 from ecsauth.credential import Credential, Fetched, with_known_expiry
 from ecsauth.engine_auth import decode

@@ -79,7 +79,8 @@ def read_target(text: str, stdin: BinaryIO, environment: Mapping[str, str]) -> R
 
 
 def _read_object(text: str, environment: Mapping[str, str]) -> Reading:
-    from ecsauth.aws import Aws, Objects
+    from ecsauth.aws import Aws
+    from ecsauth.aws.objects import Objects
     from ecsauth.aws.place import parse_place
 
     place = parse_place(text, environment)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Callable
 
 from ecsauth import __version__
-from ecsauth.aws import Aws, Encryption, Objects, Place
+from ecsauth.aws import Aws
+from ecsauth.aws.objects import Encryption, Objects, Place
 from ecsauth.aws.place import parse_place
 from ecsauth.engine_auth import decode
 from ecsauth.errors import ConflictError, ObjectMissingError, SourceError, TargetError, UsageError

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.aws import Aws, Encryption, Objects
+from ecsauth.aws import Aws
+from ecsauth.aws.objects import Encryption, Objects
 from ecsauth.aws.place import parse_place
 from ecsauth.ecs_config import read_engine_auth
 from ecsauth.engine_auth import decode

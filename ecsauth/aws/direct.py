@@ -1,0 +1,116 @@
+"""One call of AWS's JSON protocol without a client: signed and sent by botocore's own parts.
+
+A client reads the model of its service and more before it is ready, which takes longer than the
+call. This is for the credential helper, which a person waits for. Whatever is out of the ordinary
+(settings that a client would heed, an answer that is worth another try) is left to a client.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+_REPEATABLE = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException"})
+_SETTINGS = (
+    "use_fips_endpoint",
+    "use_dualstack_endpoint",
+    "defaults_mode",
+    "ignore_configured_endpoint_urls",
+    "auth_scheme_preference",
+)
+"""What a client heeds and this does not (names of botocore's configuration variables)."""
+
+
+def call_directly(
+    core: Any,
+    environment: Mapping[str, str],
+    operation: str,
+    target: str,
+    *,
+    service: str,
+    region: str,
+    timeout: tuple[float, float],
+) -> Mapping[str, Any] | None:
+    """Call an operation without parameters once; None if a client should do it.
+
+    Args:
+        core: botocore session.
+        environment: variables, for those that name an endpoint.
+        operation: for errors.
+        target: value of X-Amz-Target.
+        service: as botocore names it; also the name to sign for.
+        region: where.
+        timeout: seconds to connect and to read.
+
+    Raises:
+        ClientError: AWS refused it.
+        NoCredentialsError: there are none.
+
+    """
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.exceptions import ClientError, HTTPClientError, NoCredentialsError
+    from botocore.httpsession import URLLib3Session
+    from botocore.utils import get_environ_proxies
+
+    url = _endpoint(core, environment, service, region)
+    if not url:
+        return None
+    credentials = core.get_credentials()
+    if credentials is None:
+        raise NoCredentialsError
+    headers = {
+        "Content-Type": "application/x-amz-json-1.1",
+        "X-Amz-Target": target,
+        "User-Agent": "ecsauth",
+    }
+    request = AWSRequest("POST", url, data=b"{}", headers=headers)
+    SigV4Auth(credentials.get_frozen_credentials(), service, region).add_auth(request)
+    http = URLLib3Session(
+        verify=core.get_config_variable("ca_bundle") or True,
+        proxies=get_environ_proxies(url),
+        timeout=timeout,
+    )
+    try:
+        answer = http.send(request.prepare())
+        data = json.loads(answer.content)
+    except (HTTPClientError, ValueError):
+        return None
+    if not isinstance(data, dict) or answer.status_code >= 500:
+        return None
+    if answer.status_code == 200:
+        return data
+    code = str(data.get("__type", "")).rpartition("#")[2]
+    if code in _REPEATABLE or answer.status_code == 429:
+        return None
+    said = str(data.get("message") or data.get("Message") or "")
+    metadata = {"HTTPStatusCode": answer.status_code, "HTTPHeaders": dict(answer.headers)}
+    lowered = {str(name).lower(): value for name, value in metadata["HTTPHeaders"].items()}
+    metadata["HTTPHeaders"] = lowered
+    raise ClientError(
+        {"Error": {"Code": code, "Message": said}, "ResponseMetadata": metadata}, operation
+    )
+
+
+def _endpoint(core: Any, environment: Mapping[str, str], service: str, region: str) -> str:
+    """Return where to call by botocore's own rules; empty if only a client can tell."""
+    from botocore.endpoint_provider import EndpointProvider
+    from botocore.exceptions import BotoCoreError
+
+    if any(core.get_config_variable(name) not in (None, False, "legacy") for name in _SETTINGS):
+        return ""
+    for name in (f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}", "AWS_ENDPOINT_URL"):
+        if named := environment.get(name):
+            return named
+    scoped = core.get_scoped_config()
+    if scoped.get("endpoint_url") or scoped.get("services"):
+        return ""
+    loader = core.get_component("data_loader")
+    try:
+        rules = loader.load_service_model(service, "endpoint-rule-set-1")
+        provider = EndpointProvider(rules, loader.load_data("partitions"))
+        found = provider.resolve_endpoint(Region=region, UseFIPS=False, UseDualStack=False)
+    except BotoCoreError:
+        return ""
+    return str(found.url)
