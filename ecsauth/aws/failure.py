@@ -162,7 +162,10 @@ def _answered(response: Mapping[str, Any], call: Call, principal: Callable[[], s
     if code == "InvalidRequestException" and "delet" in text:
         return SourceError(f"{call.subject}: it is marked for deletion", "restore it, or another")
     safe = code if code.isalnum() and len(code) < 80 else "an unknown error"
-    return SourceError(f"{call.subject}: {call.action} failed: {safe}")
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    is_theirs = isinstance(status, int) and status >= 500
+    hint = "AWS has trouble: try again later; see https://health.aws.amazon.com"
+    return SourceError(f"{call.subject}: {call.action} failed: {safe}", hint if is_theirs else "")
 
 
 def _denied(text: str, call: Call, principal: Callable[[], str]) -> SourceError:

@@ -227,9 +227,9 @@ class Aws:
 
     def _principal(self, identity: Identity) -> str:
         """Return our own ARN; empty if even that is not to be had. Needs no permission."""
-        session = self._sessions[identity]
         call = Call("", "sts:GetCallerIdentity")
         with contextlib.suppress(SourceError):
+            session = self._session(identity, "")
             answer = _guarded(
                 call,
                 str,

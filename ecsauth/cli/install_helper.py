@@ -214,9 +214,7 @@ def _write_program(program: Path, *, dry_run: bool) -> list[str]:
     if is_foreign:
         say("note", f"{program} was not ecsauth's; it is kept beside it (.ecsauth-previous)")
     if not dry_run:
-        with locked(state.path, _LOCK_SECONDS):
-            previous = state if is_foreign else None
-            write_atomic(state.path, text, previous=previous, mode=_PROGRAM_MODE)
+        write_atomic(state.path, text, previous=state if is_foreign else None, mode=_PROGRAM_MODE)
     return [f"+ {program}"]
 
 
@@ -232,7 +230,6 @@ def _remove_program(program: Path, *, dry_run: bool) -> list[str]:
         return []
     if not dry_run:
         remove(program)
-        remove(program.with_name(f".{program.name}.ecsauth-lock"))
     return [f"- {program}"]
 
 

@@ -17,7 +17,7 @@ MAX_BYTES = 256 * 1024
 
 _MAX_LINE = 2000
 _USER_INFO = re.compile(r"(?<=//)[^/\s@]*@")
-_QUERY = re.compile(r"\?\S*")
+_QUERY = re.compile(r"\?\S+")
 
 
 def redacted(text: str) -> str:

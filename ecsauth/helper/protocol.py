@@ -39,8 +39,9 @@ that and puts a faster launcher on PATH.
   AWS_ECR_CACHE_DIR             where tokens are kept (default ~/.ecr); the log is there too
   AWS_ECR_DISABLE_CACHE         if not empty, none are kept
   AWS_ECR_IGNORE_CREDS_STORAGE  true: store and erase succeed, so that docker login and logout do
-  ECSAUTH_STRICT                if not empty, a failure of AWS is told on standard output, where
-                                docker takes it for a failed pull; by default for "no login"
+  ECSAUTH_STRICT                if not empty, a failure of AWS is told on standard output: podman,
+                                skopeo and docker-py show it and stop. By default it is "no login",
+                                as to docker in any case, which goes on anonymously
   ECSAUTH_DEBUG                 if not empty, reasons go to standard error as well as to the log
 
 and all variables of the AWS SDK for Python."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable
 
@@ -103,9 +103,9 @@ class EcrVault:
             )
         except SourceError as error:
             if held is None:
-                self._outside.log("error", f"{_shown(server)}: no login: {error}")
+                self._outside.log("error", f"no login: {error}")
                 raise
-            self._outside.log("warning", f"{_shown(server)}: the cached token goes on: {error}")
+            self._outside.log("warning", f"the cached token goes on: {error}")
             if not is_lenient:
                 raise
             return held, False
@@ -162,11 +162,15 @@ class EcrVault:
         return None
 
     def _lead(self, server: Server, name: str) -> CachedToken:
+        failure = Failure(
+            f"{_shown(server)}: asking AWS failed", "see the other lines of the log", 0
+        )
         try:
             token = self._ask(server)
-        except SourceError as error:
-            now = self._outside.clock()
-            self._cache.put_failure(name, Failure(error.message, error.hint, now))
+        except Exception as error:
+            if isinstance(error, SourceError):
+                failure = Failure(error.message, error.hint, 0)
+            self._cache.put_failure(name, replace(failure, at=self._outside.clock()))
             raise
         self._cache.put(name, token, self._outside.clock())
         renewed = f"to be renewed {_utc(token.renew_at)}"

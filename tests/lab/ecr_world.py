@@ -45,6 +45,7 @@ _NAMES = {
         "api.ecr.us-west-2.amazonaws.com",
         "api.ecr.us-west-2.api.aws",
         "ecr.us-west-2.api.aws",
+        "api.ecr-fips.us-west-2.amazonaws.com",
         "ecr-fips.us-west-2.amazonaws.com",
         "api.ecr-public.us-east-1.amazonaws.com",
         "ecr-public.us-east-1.api.aws",
@@ -78,12 +79,14 @@ class World:
         home: a folder with the files of its servers.
         pid: of the process that holds the namespace.
         aws: the API; calls of each test, and what it answers.
+        endpoints: by which names the API was called.
 
     """
 
     home: Path
     pid: int
     aws: AwsStub = field(default_factory=AwsStub)
+    endpoints: list[str] = field(default_factory=list)
 
     @property
     def docker_host(self) -> str:
@@ -117,6 +120,7 @@ class World:
     def reset(self) -> None:
         """Let the API answer, forget its calls, and the images that were pulled."""
         self.aws.calls.clear()
+        self.endpoints.clear()
         self.aws.answers[PRIVATE] = token_answer(HOST, password=TOKEN)
         self.aws.answers[PUBLIC] = token_answer("", password=TOKEN, public=True)
         self.docker("image", "rm", "-f", IMAGE, PUBLIC_IMAGE, OTHER_IMAGE, check=False)
@@ -236,7 +240,7 @@ def ecr_world() -> Iterator[World]:
         world = World(home, holder)
         listener = _listener(world, _API)
         world.aws = held.enter_context(aws_stub())
-        held.enter_context(_in_tls(listener, home, world.aws.url))
+        held.enter_context(_in_tls(listener, world))
         login = subprocess.run(
             ["htpasswd", "-Bbn", "AWS", TOKEN], capture_output=True, text=True, check=True
         )
@@ -327,10 +331,10 @@ def _listener(world: World, address: str) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _in_tls(listener: socket.socket, home: Path, url: str) -> Iterator[None]:
-    """Pass what comes by TLS on to a plain server."""
+def _in_tls(listener: socket.socket, world: World) -> Iterator[None]:
+    """Pass what comes by TLS on to the plain server of the API."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(home / "cert.pem", home / "key.pem")
+    context.load_cert_chain(world.home / "cert.pem", world.home / "key.pem")
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
@@ -338,7 +342,8 @@ def _in_tls(listener: socket.socket, home: Path, url: str) -> Iterator[None]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            connection = http.client.HTTPConnection(url.rpartition("/")[2], timeout=30)
+            world.endpoints.append(self.headers["Host"])
+            connection = http.client.HTTPConnection(world.aws.url.rpartition("/")[2], timeout=30)
             with contextlib.closing(connection):
                 connection.request("POST", self.path, body, dict(self.headers.items()))
                 response = connection.getresponse()

@@ -293,6 +293,27 @@ def test_public_login_is_asked_for_once(desk: Desk) -> None:
     assert [call.split()[:3] for call in desk.world.aws.calls] == [[PUBLIC, "in", "us-east-1"]]
 
 
+@pytest.mark.parametrize(
+    ("host", "endpoint"),
+    [
+        (HOST, "api.ecr.us-west-2.amazonaws.com"),
+        (HOST.replace(".ecr.", ".ecr-fips."), "ecr-fips.us-west-2.amazonaws.com"),
+        ("123456789012.dkr-ecr.us-west-2.on.aws", "ecr.us-west-2.api.aws"),
+        (PUBLIC_HOST, "api.ecr-public.us-east-1.amazonaws.com"),
+    ],
+)
+def test_login_is_asked_for_at_the_endpoint_of_its_kind(
+    desk: Desk, host: str, endpoint: str
+) -> None:
+    desk.install(host)
+    got = desk.run("docker-credential-ecr-login", "get", stdin=f"https://{host}/v2/\n")
+    assert got.returncode == 0, desk.log.read_text()
+    login = {"ServerURL": f"https://{host}/v2/", "Username": "AWS", "Secret": TOKEN}
+    assert json.loads(got.stdout) == login
+    (asked,) = desk.world.endpoints
+    assert asked.replace("api.ecr-fips", "ecr-fips") == endpoint  # botocore has the longer name
+
+
 def test_store_asks_aws_nothing_for_the_registry_of_somebody_else(desk: Desk) -> None:
     desk.install("--store")
     pulled = desk.docker("pull", OTHER_IMAGE)

@@ -318,6 +318,7 @@ def test_log_has_one_line_for_each_event_and_is_rotated(tmp_path: Path) -> None:
     [
         ("https://u:p@h/x", "https://...@h/x"),
         ("see https://h/x?a=b&c=d now", "see https://h/x?... now"),
+        ("is it right? look", "is it right? look"),
         ("plain arn:aws:iam::1:role/a@b", "plain arn:aws:iam::1:role/a@b"),
     ],
 )

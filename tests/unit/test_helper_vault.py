@@ -99,11 +99,11 @@ def test_failure_of_aws_is_covered_by_a_token_that_has_not_expired(one: Situatio
     one.now += LIFE - 1
     one.is_down = True
     assert one.login() == Login("AWS", "s3cret1")
-    assert one.logged[-1].startswith(f"warning {HOST}: the cached token goes on: ")
+    assert one.logged[-1].startswith(f"warning the cached token goes on: {HOST}: ")
     one.now += 1
     with pytest.raises(SourceError, match="access denied"):
         one.login()
-    assert one.logged[-1] == f"error {HOST}: no login: {HOST}: access denied; attach a policy"
+    assert one.logged[-1] == f"error no login: {HOST}: access denied; attach a policy"
     assert one.calls == [HOST] * 3
 
 
@@ -178,6 +178,18 @@ def test_those_who_waited_take_over_the_failure(one: Situation) -> None:
     one.now += 6
     with pytest.raises(SourceError, match="access denied"):
         one.login()
+
+
+def test_fault_of_ours_is_shared_too(one: Situation) -> None:
+    def broken(_: Server) -> CachedToken:
+        raise KeyError("s3cret")
+
+    vault = EcrVault(one._open, broken, Outside(one.environment, str(one.home), lambda *_: None))
+    with pytest.raises(KeyError):
+        vault.login(server(HOST))
+    (path,) = (one.home / ".ecr/ecsauth").glob("*.failure")
+    assert "asking AWS failed" in path.read_text()
+    assert "s3cret" not in path.read_text()
 
 
 def test_warm_renews_ahead_of_time_and_all_answers(one: Situation) -> None:
