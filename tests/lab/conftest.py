@@ -20,6 +20,7 @@ import pytest
 
 from tests.conftest import missing, need, need_root
 from tests.lab.aws_stub import HOST, PRIVATE, PUBLIC, AwsStub, aws_stub, token_answer
+from tests.lab.ecr_world import Desk, World, ecr_world
 from tests.lab.moto import Moto, moto_server
 from tests.lab.seaweed import Meddler, Seaweed, meddler, seaweed_server
 from tests.lab.server import free_port, start, stop, wait_for
@@ -276,3 +277,19 @@ class S3:
         """Write an object as somebody else would."""
         data = text.encode() if isinstance(text, str) else text
         self.client.put_object(Bucket="fleet", Key=key, Body=data, **more)
+
+
+@pytest.fixture(scope="session")
+def _world() -> Iterator[World]:
+    with ecr_world() as world:
+        yield world
+
+
+@pytest.fixture
+def desk(_world: World, tmp_path: Path) -> Desk:
+    """A new user, to whom the API of the world answers."""
+    _world.reset()
+    made = Desk(_world, tmp_path / "user", tmp_path / "programs")
+    for path in (made.home / "run", made.programs):
+        path.mkdir(parents=True)
+    return made

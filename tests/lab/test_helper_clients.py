@@ -6,10 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -26,8 +25,6 @@ from tests.lab.ecr_world import (
     SECRET_KEY,
     TOKEN,
     Desk,
-    World,
-    ecr_world,
 )
 
 HOUR = 3600
@@ -39,22 +36,6 @@ image, _ = docker.from_env().images.build(fileobj=dockerfile, tag="lab/built")
 print(image.tags)
 """
 Client = Callable[[Desk], "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture(scope="session")
-def _world() -> Iterator[World]:
-    with ecr_world() as world:
-        yield world
-
-
-@pytest.fixture
-def desk(_world: World, tmp_path: Path) -> Desk:
-    """A new user, to whom the API of the world answers."""
-    _world.reset()
-    made = Desk(_world, tmp_path / "user", tmp_path / "programs")
-    for path in (made.home / "run", made.programs):
-        path.mkdir(parents=True)
-    return made
 
 
 def docker_pull(desk: Desk) -> subprocess.CompletedProcess[str]:
@@ -213,7 +194,7 @@ def test_pull_while_ecr_is_down_fails_in_docker_words_and_the_log_says_why(desk:
     assert set(desk.world.aws.calls) == set(ONE_CALL)
     (line,) = desk.log.read_text().splitlines()
     assert " error [" in line
-    assert f"{HOST}: no login: " in line
+    assert f"no login: {HOST}: " in line
     assert "GetAuthorizationToken" in line
     assert desk.log.stat().st_mode & 0o777 == 0o600
 
