@@ -73,7 +73,8 @@ def units(
         check_host(targets)
         settings = settings_path(context)
         written = [Path(item) for item in targets if "://" not in item and item != HELPER]
-        if HELPER in targets and (cache := cache_path(os.environ)):
+        # The units have no HOME, so that they use the cache of root's own.
+        if HELPER in targets and (cache := cache_path({**os.environ, "HOME": ""})):
             written.append(cache / "log")  # what is named is its folder
             if not dry_run:
                 _make_directory(cache)

@@ -342,6 +342,30 @@ def test_run_service_takes_the_place_of_the_timer(host: Host) -> None:
     assert "every file is whole" in host.box.journal("ecsauth-run")
 
 
+def test_hardened_service_keeps_the_helpers_cache_warm(host: Host) -> None:
+    settings = host.box.shell("cat /etc/ecsauth/ecsauth.env")
+    host.box.write("/etc/ecsauth/ecsauth.env", f"{settings}ECSAUTH_TARGETS=helper:\n", 0o600)
+    host.box.shell("rm -rf /root/.ecr")
+    assert host.ecsauth("install", "units").returncode == 0
+    shown = host.box.shell("systemctl cat ecsauth-refresh.service")
+    assert "\nReadWritePaths=-/root/.ecr " in shown
+    host.box.shell("systemctl start ecsauth-refresh.service")
+    assert f"helper: a new token for {HOST}" in host.box.journal("ecsauth-refresh")
+    assert host.box.shell("cat /srv/aws-calls").split() == ["us-west-2"]
+    helper = "/opt/ecsauth/bin/docker-credential-ecr-login"
+    assert host.ecsauth("install", "helper", "--bin-dir", "/srv/bin", HOST).returncode == 0
+    for program in (helper, "/srv/bin/docker-credential-ecr-login"):
+        answer = host.box.shell(
+            f"set -a; . /etc/ecsauth/ecsauth.env; set +a; export HOME=/root;"
+            f" printf {HOST} | {program} get"
+        )
+        assert json.loads(answer)["Secret"] == "first"
+    assert host.box.shell("cat /srv/aws-calls").split() == ["us-west-2"]
+    mode = host.box.shell("stat -c %a /root/.ecr /root/.ecr/ecsauth").split()
+    assert mode == ["700", "700"]
+    host.box.shell("rm -rf /root/.ecr /root/.docker")
+
+
 def test_units_are_installed_idempotently_and_taken_away(host: Host) -> None:
     would = host.ecsauth("install", "units", "--dry-run")
     assert "+ /etc/systemd/system/ecsauth-refresh.timer" in would.stdout
