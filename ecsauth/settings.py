@@ -61,7 +61,6 @@ NAMES = frozenset(
         "QUIET",
         "RAW",
         "RECHECK",
-        "REGISTRIES",
         "REPLACE",
         "RESTART",
         "SELECT",

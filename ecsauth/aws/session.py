@@ -36,12 +36,14 @@ class Aws:
 
     Args:
         environment: AWS_* variables are boto3's own; here only ``AWS_PROFILE_ACCOUNT``,
-            ``AWS_ROLE_ARN_ACCOUNT`` and AWS_EC2_METADATA_DISABLED are read.
+            ``AWS_ROLE_ARN_ACCOUNT``, AWS_REGION and AWS_EC2_METADATA_DISABLED are read.
+        total_seconds: for one call with its repetitions, whatever happens on the way.
 
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], total_seconds: float | None = None) -> None:
         self._environment = environment
+        self._total_seconds = TOTAL_SECONDS if total_seconds is None else total_seconds
         self._metadata = Metadata(environment)
         self._sessions: dict[Identity, Any] = {}
         self._failed: dict[Identity, tuple[str, SourceError]] = {}
@@ -71,7 +73,7 @@ class Aws:
         """
         session = self._session(identity, subject)
         call = Call(subject, "the region")
-        region = _guarded(
+        region = self._guarded(
             call, str, lambda: session.region_name or self._metadata.region(session._session)
         )
         if not region:
@@ -99,7 +101,7 @@ class Aws:
         """
         session = self._session(identity, subject)
         config = _config(fips, dual_stack)
-        return _guarded(
+        return self._guarded(
             Call(subject, service, region),
             str,
             lambda: session.client(service, region, config=config),
@@ -115,7 +117,7 @@ class Aws:
 
         """
         who = lambda: self._principal(identity)  # noqa: E731
-        answer = _guarded(call, who, lambda: operation(**parameters))
+        answer = self._guarded(call, who, lambda: operation(**parameters))
         return answer if isinstance(answer, Mapping) else {}
 
     def call_directly(
@@ -156,7 +158,8 @@ class Aws:
             )
             return [answer]
 
-        found: Mapping[str, Any] | None = _guarded(call, lambda: self._principal(identity), work)[0]
+        who = lambda: self._principal(identity)  # noqa: E731
+        found: Mapping[str, Any] | None = self._guarded(call, who, work)[0]
         return found
 
     def _session(self, identity: Identity, subject: str) -> Any:
@@ -175,10 +178,10 @@ class Aws:
         import boto3
 
         call = Call(subject, "session")
-        session = _guarded(call, str, lambda: self._base_session(identity))
+        session = self._guarded(call, str, lambda: self._base_session(identity))
         if not identity.role_arn:
             return session
-        region = _guarded(
+        region = self._guarded(
             call, str, lambda: session.region_name or self._metadata.region(session._session)
         )
         region = region or "us-east-1"
@@ -230,7 +233,7 @@ class Aws:
         call = Call("", "sts:GetCallerIdentity")
         with contextlib.suppress(SourceError):
             session = self._session(identity, "")
-            answer = _guarded(
+            answer = self._guarded(
                 call,
                 str,
                 lambda: session.client(
@@ -240,37 +243,36 @@ class Aws:
             return str(answer.get("Arn", ""))
         return ""
 
+    def _guarded(self, call: Call, principal: Callable[[], str], work: Callable[[], Any]) -> Any:
+        """Do something with boto3, within a limit, and map whatever it raises.
 
-def _guarded(call: Call, principal: Callable[[], str], work: Callable[[], Any]) -> Any:
-    """Do something with boto3, within a limit, and map whatever it raises.
+        Its time limits are for each packet, and there is none for a ``credential_process``; so the
+        work is done in a thread that is left behind if it takes too long.
 
-    Its time limits are for each packet, and there is none for a ``credential_process``; so the
-    work is done in a thread that is left behind if it takes too long.
+        Raises:
+            SourceError: it failed or took too long; says why and what to do.
 
-    Raises:
-        SourceError: it failed or took too long; says why and what to do.
+        """
+        done: list[Any] = []
+        failed: list[Exception] = []
 
-    """
-    done: list[Any] = []
-    failed: list[Exception] = []
+        def run() -> None:
+            try:
+                done.append(work())
+            except Exception as error:  # malformed answers and settings make it raise anything
+                failed.append(error)
 
-    def run() -> None:
-        try:
-            done.append(work())
-        except Exception as error:  # malformed answers and settings make it raise anything
-            failed.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(TOTAL_SECONDS)
-    if failed:
-        raise source_error(failed[0], call, principal) from failed[0]
-    if not done:
-        raise SourceError(
-            f"{call.subject}: no answer to {call.action} within {TOTAL_SECONDS:g} s",
-            "look at the route, the proxy, and credential_process in ~/.aws/config",
-        )
-    return done[0]
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(self._total_seconds)
+        if failed:
+            raise source_error(failed[0], call, principal) from failed[0]
+        if not done:
+            raise SourceError(
+                f"{call.subject}: no answer to {call.action} within {self._total_seconds:g} s",
+                "look at the route, the proxy, and credential_process in ~/.aws/config",
+            )
+        return done[0]
 
 
 def _config(fips: bool = False, dual_stack: bool = False, attempts: int = _ATTEMPTS) -> Any:

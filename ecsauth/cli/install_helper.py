@@ -32,7 +32,7 @@ _CHECK_SECONDS = 30.0
 
 
 @click.command(short_help="Put docker-credential-ecr-login in place, and into docker's config.")
-@click.argument("registries", metavar="[REGISTRY]...", nargs=-1, envvar="ECSAUTH_REGISTRIES")
+@click.argument("registries", metavar="[REGISTRY]...", nargs=-1)
 @options.option("--user", metavar="NAME", help="Whose docker config; by default our own.")
 @options.option(
     "--bin-dir",
@@ -119,9 +119,7 @@ def _account(user: str | None) -> Account | None:
     account = account_of(user)
     if account is None:
         raise UsageError(f"there is no user {user!r} on this host")
-    if account.uid == os.geteuid():
-        return None
-    if os.geteuid() != 0:
+    if os.geteuid() not in (0, account.uid):
         raise UsageError("only root may do this for another user", "run it with sudo")
     return account
 
@@ -146,7 +144,7 @@ def _config_path(account: Account | None) -> Path:
 @contextlib.contextmanager
 def _as_user(account: Account | None) -> Iterator[None]:
     """Touch a user's files with no more rights than he has."""
-    if account is None:
+    if account is None or account.uid == os.geteuid():
         yield
         return
     groups, gid = os.getgroups(), os.getegid()
@@ -175,17 +173,21 @@ def _check_command(account: Account | None) -> None:
         TargetError: it does not work.
 
     """
+    other = account if account is not None and account.uid != os.geteuid() else None
+    home = os.environ.get("HOME", "/") if other is None else other.home
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter
             [*_command(), "version"],
+            env={"PATH": os.defpath, "HOME": home},  # a user sees what his processes have there
+            start_new_session=True,
             capture_output=True,
             stdin=subprocess.DEVNULL,
             timeout=_CHECK_SECONDS,
             check=False,
             cwd="/",
-            user=None if account is None else account.uid,
-            group=None if account is None else account.gid,
-            extra_groups=None if account is None else (),
+            user=None if other is None else other.uid,
+            group=None if other is None else other.gid,
+            extra_groups=None if other is None else (),
         )
         works = done.returncode == 0 and PROGRAM.encode() in done.stdout
     except (OSError, subprocess.SubprocessError):
@@ -201,36 +203,64 @@ def _check_command(account: Account | None) -> None:
 def _write_program(program: Path, *, dry_run: bool) -> list[str]:
     text = launcher_text(_command()).encode()
     if not program.parent.is_dir() and not dry_run:
-        try:
-            program.parent.mkdir(mode=0o755, parents=True)
-        except OSError as error:
-            raise target_error(program.parent, error, "was not made") from error
-    if not program.parent.is_dir():
-        return [f"+ {program}"]
-    state = read_file(program)
-    if state.data == text and state.mode == _PROGRAM_MODE:
+        _make_bin_dir(program.parent)
+    present = _read_program(program)
+    if present == text and program.stat().st_mode & 0o7777 == _PROGRAM_MODE:
         return []
-    is_foreign = state.data is not None and MARK.encode() not in state.data
+    kept = previous_path(program)
+    is_foreign = os.path.lexists(program) and MARK.encode() not in (present or b"")
     if is_foreign:
-        say("note", f"{program} was not ecsauth's; it is kept beside it (.ecsauth-previous)")
+        say("note", f"{program} was not ecsauth's; it becomes {kept.name}")
     if not dry_run:
-        write_atomic(state.path, text, previous=state if is_foreign else None, mode=_PROGRAM_MODE)
+        if is_foreign:
+            _set_aside(program, kept)
+        write_atomic(program, text, mode=_PROGRAM_MODE)
     return [f"+ {program}"]
 
 
-def _remove_program(program: Path, *, dry_run: bool) -> list[str]:
+def _make_bin_dir(path: Path) -> None:
+    before = os.umask(0o022)
     try:
-        data = read_regular(program)
-    except FileNotFoundError:
-        return []
+        path.mkdir(mode=0o755, parents=True)
+    except OSError as error:
+        raise target_error(path, error, "was not made") from error
+    finally:
+        os.umask(before)
+
+
+def _read_program(program: Path) -> bytes | None:
+    """Return what is there, a symlink not followed; None if it is no file."""
+    try:
+        return None if program.is_symlink() else read_regular(program)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as error:
         raise target_error(program, error, "cannot be read") from error
-    if MARK.encode() not in data:
+
+
+def _set_aside(program: Path, kept: Path) -> None:
+    """Give a program of others, or a symlink to one, another name; it stays as it is."""
+    try:
+        program.replace(kept)
+    except OSError as error:
+        raise target_error(program, error, "was not set aside") from error
+
+
+def _remove_program(program: Path, *, dry_run: bool) -> list[str]:
+    data = _read_program(program)
+    if data is None and not program.is_symlink():
+        return []
+    if MARK.encode() not in (data or b""):
         say("note", f"{program} is not ecsauth's, and stays")
         return []
+    kept = previous_path(program)
+    has_kept = os.path.lexists(kept)
     if not dry_run:
-        remove(program)
-    return [f"- {program}"]
+        if has_kept:
+            _set_aside(kept, program)
+        else:
+            remove(program)
+    return [f"- {program}", *([f"+ {program} (which was there before)"] if has_kept else [])]
 
 
 def _edit(

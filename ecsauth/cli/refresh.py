@@ -28,7 +28,7 @@ from ecsauth.cli.memory import StateMemory, run_lock
 from ecsauth.cli.report import diff_lines, restart_advice, summary_lines
 from ecsauth.cli.restarting import AgentWork, is_restarting, say_restarted
 from ecsauth.cli.restarting import as_json as restarted_as_json
-from ecsauth.cli.warming import Warmed, warm
+from ecsauth.cli.warming import Warmed, check_sources, warm
 from ecsauth.errors import AgentError, EcsauthError, SourceError, UsageError
 from ecsauth.refresh import Refreshed, RefreshRequest, TargetResult
 from ecsauth.refresh import refresh as refresh_targets
@@ -99,6 +99,8 @@ def refresh(sources: tuple[str, ...], targets: tuple[str, ...], **given: Any) ->
     """
     check_host(targets)
     parsed, files = prepare(sources, targets, **given)
+    if HELPER in targets:
+        check_sources(parsed)
     return run_refresh(parsed, files, given, warms=HELPER in targets)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ecsauth.aws import Identity
 from ecsauth.cli.console import say
-from ecsauth.errors import SourceError
+from ecsauth.errors import EcsauthError, TargetError, UsageError
 from ecsauth.helper.log import Log
 from ecsauth.helper.program import cache_path, make_vault
 from ecsauth.helper.protocol import Server
@@ -35,21 +35,23 @@ class Warmed:
 
     renewed: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
-    problems: tuple[SourceError, ...] = ()
+    problems: tuple[EcsauthError, ...] = ()
     is_dry: bool = False
 
     @property
     def code(self) -> int:
         """Return the exit code."""
-        return SourceError.exit_code if self.problems else 0
+        return max((problem.exit_code for problem in self.problems), default=0)
 
     @property
     def line(self) -> str:
         """Return it in words."""
+        if self.problems and not self.renewed and not self.kept:
+            return f"{HELPER} nothing could be fetched"
         if self.renewed:
             would = "would fetch " if self.is_dry else ""
             return f"{HELPER} {would}a new token for {', '.join(self.renewed)}"
-        return f"{HELPER} {'nothing is due' if self.kept else 'nothing could be fetched'}"
+        return f"{HELPER} nothing is due"
 
     def as_json(self) -> dict[str, Any]:
         """Return it as one of the targets of a run."""
@@ -65,6 +67,17 @@ class Warmed:
         }
 
 
+def check_sources(sources: Sequence[AnySource]) -> None:
+    """Refuse sources of which none is the helper's business.
+
+    Raises:
+        UsageError: none is in ECR.
+
+    """
+    if not any(isinstance(source, (EcrSource, EcrPublicSource)) for source in sources):
+        raise UsageError(f"{HELPER} takes tokens of ECR only", "name a source ecr: or ecr-public:")
+
+
 def warm(sources: Sequence[AnySource], *, force: bool, dry_run: bool) -> Warmed:
     """Renew what the helper would soon have to ask for.
 
@@ -76,19 +89,24 @@ def warm(sources: Sequence[AnySource], *, force: bool, dry_run: bool) -> Warmed:
     """
     renewed: list[str] = []
     kept: list[str] = []
-    problems = []
+    problems: list[EcsauthError] = []
     ahead = float("inf") if force else AHEAD_SECONDS
     for source in sources:
         if not isinstance(source, (EcrSource, EcrPublicSource)) or not _is_seen_by_helper(source):
             continue
         vault = make_vault(os.environ, Log(cache_path(os.environ)), source.tokens)
         try:
+            if not vault.has_cache:
+                raise TargetError(
+                    f"{HELPER} there is no cache to keep warm",
+                    "look at AWS_ECR_DISABLE_CACHE, and at the owner and mode of ~/.ecr (0700)",
+                )
             server = _server(source)
             if dry_run:
                 hosts, is_new = [server.host or source.name], vault.is_due(server, ahead)
             else:
                 hosts, is_new = vault.warm(server, ahead)
-        except SourceError as error:
+        except EcsauthError as error:
             problems.append(error)
             continue
         (renewed if is_new else kept).extend(hosts)

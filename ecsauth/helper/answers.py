@@ -2,17 +2,22 @@
 
 A ready answer is a file ``HOST@PROFILE`` of three lines: the key, which spells out everything that
 decides which login is right; the JSON for the caller; when the token was asked for and when it
-expires. Its modification time is the instant from which a fresh token is wanted. The launcher
-(`ecsauth.helper.launcher`) reads the same files by the same rules, in ``sh``.
+expires. Its modification time is the instant from which a fresh token is wanted. Beside it stand
+empty files that carry nothing but a modification time:
 
-What is not beyond doubt is no hit, and then the package decides. In particular:
+* ``+at``, a minute before that instant;
+* ``+config`` and ``+credentials``, the AWS SDK's two files as they were when they were read; none
+  for one that was not there.
 
-* the folder and the file are our own and no symlinks, and nobody else may write them;
-* both carry the sticky bit, which ``chmod 777`` and copies lose: the seal that ``sh`` can see;
-* the file's time lies in the future: a write by anybody would have set it to the present, and
-  nobody but the owner can set it otherwise (utimensat(2));
+The launcher (`ecsauth.helper.launcher`) reads the same files by the same rules, in ``sh``. What is
+not beyond doubt is no hit, and then the package decides:
+
+* the folders and the file are our own and no symlinks, and nobody else may write them;
+* all carry the sticky bit, which ``chmod 777`` and copies lose: the seal that ``sh`` can see;
+* the file's time is later than that of ``+at``, which lies in the future: a write by somebody else
+  sets a time to the present, and nobody but the owner can set it otherwise (utimensat(2));
 * the folder's time lies in the past, else the clock was turned back;
-* the AWS configuration files have not been changed since the folder has.
+* the SDK's files have the very times that are kept, or are both absent.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ DECIDING = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_ECR",
     "AWS_ENDPOINT_URL_ECR_PUBLIC",
@@ -39,9 +45,21 @@ DECIDING = (
 )
 """The variables that decide as whom and where a token is asked for."""
 
-FOLDER = "ecsauth/answers"
+INTRICATE = (
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_CREDENTIAL_FILE",
+    "BOTO_CONFIG",
+)
+"""Variables that decide too, by a secret or by a file's content: with them nothing is ready."""
+
+CACHE_FOLDER = "ecsauth-cache"
+ANSWERS_FOLDER = "answers"
 SEALED_FOLDER = stat.S_ISVTX | 0o700
 SEALED_FILE = stat.S_ISVTX | 0o600
+AT, CONFIG, CREDENTIALS = "+at", "+config", "+credentials"
+MARGIN_SECONDS = 60
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _MAX_BYTES = 65536
 _HOST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-")
 _PROFILE = _HOST | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ_")
@@ -67,10 +85,18 @@ def is_disabled(environment: Mapping[str, str]) -> bool:
 
 
 def config_files(environment: Mapping[str, str], home: str) -> tuple[str, str]:
-    """Return the paths of the AWS SDK's configuration and credentials files."""
+    """Return the paths of the AWS SDK's configuration and credentials files, as they are named."""
     return (
         environment.get("AWS_CONFIG_FILE") or f"{home}/.aws/config",
         environment.get("AWS_SHARED_CREDENTIALS_FILE") or f"{home}/.aws/credentials",
+    )
+
+
+def is_plain(environment: Mapping[str, str], home: str) -> bool:
+    """Return whether the variables are such that an answer can be ready at all."""
+    paths = (home, *config_files(environment, home))
+    return all(path.startswith("/") and "$" not in path for path in paths) and not any(
+        environment.get(name) for name in INTRICATE
     )
 
 
@@ -85,24 +111,37 @@ def answer_name(host: str, environment: Mapping[str, str]) -> str:
     account = account_of(host)
     profile = account and environment.get(f"AWS_PROFILE_{account}", "")
     profile = profile or environment.get("AWS_PROFILE", "")
-    is_plain = set(host) <= _HOST and set(profile) <= _PROFILE
-    return f"{host}@{profile}" if is_plain and len(host) + len(profile) < 200 else ""
+    is_name = set(host) <= _HOST and set(profile) <= _PROFILE
+    return f"{host}@{profile}" if is_name and len(host) + len(profile) < 200 else ""
 
 
 def answer_key(host: str, environment: Mapping[str, str], home: str) -> str:
-    """Return the first line of a ready answer: all that decides which login is right.
+    """Return the first line of a ready answer: what decides which login is right.
 
-    Two environments with the same key would get the same login from AWS. A value with a line
-    break makes a key that no file has.
+    Two environments with the same key, on the same machine, would get the same login from AWS. A
+    value with a line break makes a key that no file has.
     """
     account = account_of(host)
-    parts = ["1", host, home]
+    parts = ["2", boot_id(), host, home]
     parts += [
         environment.get(f"{name}_{account}", "") if account else ""
         for name in ("AWS_PROFILE", "AWS_ROLE_ARN")
     ]
     parts += [environment.get(name, "") for name in DECIDING]
     return "|".join(parts)
+
+
+def boot_id() -> str:
+    """Return what names this start of this machine; empty where nothing does.
+
+    A home directory that several machines share, or one that was baked into an image, holds tokens
+    of other instance roles.
+    """
+    try:
+        with open(BOOT_ID, encoding="ascii") as file:  # noqa: PTH123 - pathlib takes 5 ms
+            return file.readline().strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def hit(url: bytes, environment: Mapping[str, str]) -> bytes | None:
@@ -114,13 +153,13 @@ def hit(url: bytes, environment: Mapping[str, str]) -> bytes | None:
 
     """
     home = environment.get("HOME", "")
-    if is_disabled(environment) or environment.get("ECSAUTH_DEBUG") or not home.startswith("/"):
+    if is_disabled(environment) or environment.get("ECSAUTH_DEBUG"):
         return None
     try:
         host = url.decode("ascii").strip(" \t\r\n")
         directory = cache_directory(environment, home)
         name = answer_name(host, environment)
-        if not host or not name or not directory.startswith("/"):
+        if not host or not name or not directory.startswith("/") or not is_plain(environment, home):
             return None
         lines = _read(directory, name, config_files(environment, home))
         if lines[0] != answer_key(host, environment, home).encode():
@@ -140,20 +179,24 @@ def _read(directory: str, name: str, configs: tuple[str, str]) -> list[bytes]:
     """
     now = time.time()
     _check(os.stat(directory), stat.S_ISDIR)  # noqa: PTH116 - pathlib takes 5 ms
-    path = f"{directory}/{FOLDER}"
+    cache = os.lstat(f"{directory}/{CACHE_FOLDER}")
+    path = f"{directory}/{CACHE_FOLDER}/{ANSWERS_FOLDER}"
     folder = os.lstat(path)
+    _check(cache, stat.S_ISDIR)
     _check(folder, stat.S_ISDIR)
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(f"{path}/{name}", flags)
     try:
         status = os.fstat(descriptor)
         _check(status, stat.S_ISREG)
-        if not folder.st_mode & status.st_mode & stat.S_ISVTX:
+        if not cache.st_mode & folder.st_mode & status.st_mode & stat.S_ISVTX:
             raise ValueError("not sealed")
-        if not folder.st_mtime < now < status.st_mtime:
+        before = _mtime(f"{path}/{name}{AT}")
+        if before is None or not folder.st_mtime < now < before / 1e9 < status.st_mtime:
             raise ValueError("not its time")
-        if any(_mtime(path) > folder.st_mtime for path in configs):
-            raise ValueError("the AWS configuration has changed")
+        for named, kept in zip(configs, (CONFIG, CREDENTIALS)):
+            if _mtime(named) != _mtime(f"{path}/{name}{kept}"):
+                raise ValueError("the AWS configuration has changed")
         return os.read(descriptor, _MAX_BYTES).split(b"\n")
     finally:
         os.close(descriptor)
@@ -168,8 +211,9 @@ def _check(status: os.stat_result, is_kind: Callable[[int], bool]) -> None:
         raise ValueError("not ours alone")
 
 
-def _mtime(path: str) -> float:
+def _mtime(path: str) -> int | None:
+    """Return a modification time in ns; None if there is no such file."""
     try:
-        return os.stat(path).st_mtime  # noqa: PTH116 - as above
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - pathlib takes 5 ms
     except OSError:
-        return 0.0
+        return None

@@ -9,6 +9,8 @@ from ecsauth.helper.cache import CachedToken
 from ecsauth.helper.protocol import Server
 from ecsauth.sources.ecr import EcrTokens
 
+HURRIED_SECONDS = 5.0
+
 
 class AwsAsker:
     """Asks ECR and ECR Public.
@@ -20,22 +22,31 @@ class AwsAsker:
     """
 
     def __init__(self, environment: Mapping[str, str], tokens: EcrTokens | None = None) -> None:
+        self._environment = environment
         self._aws = Aws(environment)
         self._tokens = tokens or EcrTokens(self._aws, is_direct=True)
 
-    def __call__(self, server: Server) -> CachedToken:
+    def __call__(self, server: Server, *, is_hurried: bool = False) -> CachedToken:
         """Return a token that serves a registry.
+
+        Args:
+            server: the registry.
+            is_hurried: one attempt, and no more than some seconds.
 
         Raises:
             SourceError: there is none; says why and what to do.
 
         """
+        tokens = self._tokens
+        if is_hurried:
+            hurried = Aws(self._environment, total_seconds=HURRIED_SECONDS)
+            tokens = EcrTokens(hurried, is_direct=True)
         registry = server.registry
         if registry is None:
-            token = self._tokens.public(Identity(), server.host)
+            token = tokens.public(Identity(), server.host)
         else:
             identity = self._aws.identity_for(registry.registry_id, Identity())
-            token = self._tokens.private(
+            token = tokens.private(
                 registry.region,
                 identity,
                 server.host or f"ecr:{registry.region}",

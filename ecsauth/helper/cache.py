@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from ecsauth.helper.answers import (
-    FOLDER,
+    ANSWERS_FOLDER,
+    AT,
+    CACHE_FOLDER,
+    CONFIG,
+    CREDENTIALS,
+    MARGIN_SECONDS,
     SEALED_FILE,
     SEALED_FOLDER,
     answer_key,
     answer_name,
+    is_plain,
 )
-from ecsauth.helper.folder import Folder, UnsafeError
+from ecsauth.helper.folder import UnsafeError, open_folder
+from ecsauth.helper.sdk_files import SdkFiles
 
 _TOKEN = ".token"  # noqa: S105 - ends of file names
 _FAILURE = ".failure"
 _CORRUPT = ".corrupt"
+_OURS = re.compile(r"[0-9a-f]{40}\.(token|failure|corrupt)")
+_ANSWER = re.compile(r"[a-z0-9.-]+@[A-Za-z0-9._-]*")
+_STAMPS = (AT, CONFIG, CREDENTIALS)
 _LOCKS = 256
 _MAX_TOKENS = 64
 _MAX_ANSWERS = 512
@@ -73,11 +84,22 @@ class Cache(Protocol):
     def put(self, name: str, token: CachedToken, now: float) -> None:
         """Keep a token."""
 
-    def answer(self, host: str, token: CachedToken, reply: bytes) -> None:
-        """Keep the ready answer for a host, one line."""
+    def answer(
+        self, host: str, name: str, token: CachedToken, reply: bytes, files: SdkFiles
+    ) -> None:
+        """Keep the ready answer for a host.
 
-    def hosts(self, now: float) -> list[str]:
-        """Return the hosts that were answered with a token which has not expired."""
+        Args:
+            host: of the registry.
+            name: of the token.
+            token: that serves it.
+            reply: JSON, one line.
+            files: the SDK's, with which the token was asked for.
+
+        """
+
+    def hosts(self, now: float) -> dict[str, str]:
+        """Return host → name of its token, for those that have not expired."""
 
     def drop(self, name: str, hosts: Iterator[str]) -> None:
         """Forget a token and the ready answers for hosts."""
@@ -85,8 +107,8 @@ class Cache(Protocol):
     def lock(self, name: str) -> int | None:
         """Return a descriptor to lock who asks for a token; None if there cannot be one."""
 
-    def failed(self, name: str, since: float) -> Failure | None:
-        """Return the failure of somebody who asked after `since`."""
+    def failed(self, name: str, since: float, now: float) -> Failure | None:
+        """Return the failure of somebody who asked between `since` and now."""
 
     def put_failure(self, name: str, failure: Failure) -> None:
         """Tell those who wait."""
@@ -101,12 +123,14 @@ class NoCache:
     def put(self, name: str, token: CachedToken, now: float) -> None:
         """Keep nothing."""
 
-    def answer(self, host: str, token: CachedToken, reply: bytes) -> None:
+    def answer(
+        self, host: str, name: str, token: CachedToken, reply: bytes, files: SdkFiles
+    ) -> None:
         """Keep nothing."""
 
-    def hosts(self, now: float) -> list[str]:  # noqa: ARG002
+    def hosts(self, now: float) -> dict[str, str]:  # noqa: ARG002
         """Return none."""
-        return []
+        return {}
 
     def drop(self, name: str, hosts: Iterator[str]) -> None:
         """Forget nothing."""
@@ -114,7 +138,7 @@ class NoCache:
     def lock(self, name: str) -> None:
         """Return None."""
 
-    def failed(self, name: str, since: float) -> None:
+    def failed(self, name: str, since: float, now: float) -> None:
         """Return None."""
 
     def put_failure(self, name: str, failure: Failure) -> None:
@@ -138,9 +162,12 @@ class FileCache:
     def __init__(self, directory: Path, environment: Mapping[str, str], home: str) -> None:
         self._environment = environment
         self._home = home
-        Folder(directory, is_linkable=True).close()
-        self._tokens = Folder((directory / FOLDER).parent)
-        self._answers = Folder(directory / FOLDER, SEALED_FOLDER)
+        base = open_folder(directory)
+        try:
+            self._tokens = base.child(CACHE_FOLDER, SEALED_FOLDER, is_sealed=True)
+            self._answers = self._tokens.child(ANSWERS_FOLDER, SEALED_FOLDER, is_sealed=True)
+        finally:
+            base.close()
 
     def get(self, name: str, now: float) -> CachedToken | None:
         """Return a token that has not expired; one that makes no sense is set aside."""
@@ -166,32 +193,47 @@ class FileCache:
             self._tokens.write(name + _TOKEN, data)
             self._tokens.remove(name + _FAILURE)
 
-    def answer(self, host: str, token: CachedToken, reply: bytes) -> None:
+    def answer(
+        self, host: str, name: str, token: CachedToken, reply: bytes, files: SdkFiles
+    ) -> None:
         """Keep the ready answer for a host, sealed."""
-        name = answer_name(host, self._environment)
+        file = answer_name(host, self._environment)
         key = answer_key(host, self._environment, self._home)
-        if not name or not key.isascii() or not key.isprintable():
+        is_fit = key.isascii() and key.isprintable() and is_plain(self._environment, self._home)
+        if not file or not is_fit:
             return
-        times = f"{token.requested_at} {token.expires_at}".encode()
-        data = b"\n".join([key.encode(), reply, times, b""])
+        rest = f"{token.requested_at} {token.expires_at} {name}"
+        data = b"\n".join([key.encode(), reply, rest.encode(), b""])
+        until = token.renew_at * 10**9
+        stamps = {
+            AT: until - MARGIN_SECONDS * 10**9,
+            CONFIG: files.config.mtime,
+            CREDENTIALS: files.credentials.mtime,
+        }
         with contextlib.suppress(OSError):
-            self._answers.write(name, data, SEALED_FILE, token.renew_at)
+            self._answers.remove(file)  # no half of the old with a half of the new
+            for stamp, moment in stamps.items():
+                if moment is None:
+                    self._answers.remove(file + stamp)
+                else:
+                    self._answers.write(file + stamp, b"", SEALED_FILE, moment)
+            self._answers.write(file, data, SEALED_FILE, until)
 
-    def hosts(self, now: float) -> list[str]:
-        """Return the hosts that this principal was answered with a token not yet expired."""
-        found = []
+    def hosts(self, now: float) -> dict[str, str]:
+        """Return host → name of its token, for those that have not expired."""
+        found = {}
         for name, answer in self._all_answers(now):
             host = name.partition("@")[0]
             key = answer_key(host, self._environment, self._home)
             if answer.key == key and answer.expires_at > now:
-                found.append(host)
-        return sorted(found)
+                found[host] = answer.token_name
+        return found
 
     def drop(self, name: str, hosts: Iterator[str]) -> None:
         """Forget a token and the ready answers for hosts."""
         self._tokens.remove(name + _TOKEN)
         for host in hosts:
-            self._answers.remove(answer_name(host, self._environment))
+            self._remove_answer(answer_name(host, self._environment))
 
     def lock(self, name: str) -> int | None:
         """Return a descriptor of one of a bounded number of lock files; None without one."""
@@ -200,14 +242,14 @@ class FileCache:
         except OSError:
             return None
 
-    def failed(self, name: str, since: float) -> Failure | None:
-        """Return the failure of somebody who asked after `since`."""
+    def failed(self, name: str, since: float, now: float) -> Failure | None:
+        """Return the failure of somebody who asked between `since` and now."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             data = self._tokens.read(name + _FAILURE)
             if data is not None:
                 found = json.loads(data)
                 failure = Failure(str(found["message"]), str(found["hint"]), float(found["at"]))
-                return failure if failure.at >= since else None
+                return failure if since <= failure.at <= now else None
         return None
 
     def put_failure(self, name: str, failure: Failure) -> None:
@@ -217,36 +259,45 @@ class FileCache:
 
     def _all_answers(self, now: float) -> Iterator[tuple[str, _Answer]]:
         try:
-            names = [name for name, _ in self._answers.files(now)]
+            names = [name for name, _ in self._answers.files(now) if _ANSWER.fullmatch(name)]
         except OSError:
             return
         for name in names:
             with contextlib.suppress(OSError, ValueError, IndexError):
                 lines = (self._answers.read(name) or b"").split(b"\n")
-                times = lines[2].split()
-                yield name, _Answer(lines[0].decode(), int(times[0]), int(times[1]))
+                rest = lines[2].decode().split()
+                yield name, _Answer(lines[0].decode(), int(rest[0]), int(rest[1]), rest[2])
 
     def _prune(self, now: float) -> None:
         """Drop what has expired or makes no sense, and the oldest beyond the bounds."""
         kept = []
         for name, moment in list(self._tokens.files(now)):
-            stem, dot, _ = name.rpartition(".")
+            if not _OURS.fullmatch(name):
+                continue
             if name.endswith(_TOKEN):
-                if self.get(stem, now) is None:
+                if self.get(name.partition(".")[0], now) is None:
                     self._tokens.remove(name)
                 else:
                     kept.append((moment, name))
-            elif dot and stem and not stem.startswith(".") and moment < now - _MAX_FAILURE_AGE:
+            elif not now - _MAX_FAILURE_AGE <= moment <= now:
                 self._tokens.remove(name)  # a failure, or what was set aside
         for _, name in sorted(kept)[: -_MAX_TOKENS + 1]:
             self._tokens.remove(name)
         current = dict(self._all_answers(now))
         for name, _ in list(self._answers.files(now)):
-            if name not in current or current[name].expires_at <= now:
-                self._answers.remove(name)
+            if _ANSWER.fullmatch(name) and name not in current:
+                self._remove_answer(name)
         by_age = sorted(current, key=lambda name: current[name].requested_at)
+        for name in by_age:
+            if current[name].expires_at <= now:
+                self._remove_answer(name)
         for name in by_age[: -_MAX_ANSWERS + 1]:
-            self._answers.remove(name)
+            self._remove_answer(name)
+
+    def _remove_answer(self, name: str) -> None:
+        self._answers.remove(name)
+        for stamp in _STAMPS:
+            self._answers.remove(name + stamp)
 
 
 @dataclass(frozen=True)
@@ -254,6 +305,7 @@ class _Answer:
     key: str
     requested_at: int
     expires_at: int
+    token_name: str
 
 
 def open_cache(directory: str, environment: Mapping[str, str], home: str) -> tuple[Cache, str]:

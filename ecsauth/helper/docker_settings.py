@@ -167,13 +167,18 @@ def _parse(data: bytes, name: str) -> dict[str, Any]:
     if not data.strip():
         return {}
     try:
-        document = _plain(loads_spelled(data.decode("utf-8")))
+        pairs = loads_spelled(data.decode("utf-8"))
+        document = _plain(pairs)
     except UnicodeDecodeError:
         raise TargetError(f"{name} is not UTF-8 text", "docker cannot read it either") from None
     except JSONTextError as error:
         raise TargetError(f"{name} is {error}", "mend it first: docker cannot read it") from None
     if not isinstance(document, dict):
         raise TargetError(f"{name} is not a JSON object", "mend it first: docker cannot read it")
+    names = [member.casefold() for member, _ in pairs]
+    for wanted in ("auths", "credHelpers", "credsStore"):
+        if names.count(wanted.casefold()) > 1:
+            raise TargetError(f"{name} has {wanted} more than once", "make it one first")
     return document
 
 

@@ -8,9 +8,19 @@ from typing import NoReturn
 
 from ecsauth.helper.answers import hit
 
+_INTERRUPTED = 130
+
 
 def main() -> NoReturn:
     """Do what the arguments of the process say, and exit."""
+    try:
+        code = _run()
+    except KeyboardInterrupt:
+        os._exit(_INTERRUPTED)
+    sys.exit(code)
+
+
+def _run() -> int:
     data: list[bytes] = []
     if sys.argv[1:] == ["get"]:
         data.append(_read())
@@ -19,7 +29,7 @@ def main() -> NoReturn:
             _print(answer)
     from ecsauth.helper.program import run
 
-    sys.exit(run(sys.argv[1:], lambda: data[0] if data else _read()))
+    return run(sys.argv[1:], lambda: data[0] if data else _read())
 
 
 def _print(answer: bytes) -> NoReturn:
@@ -34,4 +44,7 @@ def _print(answer: bytes) -> NoReturn:
 
 def _read() -> bytes:
     """Return standard input; no caller sends more than a megabyte."""
-    return sys.stdin.buffer.read(1 << 20) if sys.stdin is not None else b""
+    try:
+        return sys.stdin.buffer.read(1 << 20) if sys.stdin is not None else b""
+    except OSError:
+        return b""

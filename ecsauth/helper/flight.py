@@ -13,8 +13,8 @@ from typing import Callable, TypeVar
 
 _T = TypeVar("_T")
 
-WAIT_SECONDS = 75.0
-"""No call to AWS takes longer than 60 s; who still holds the lock then is stuck."""
+WAIT_SECONDS = 30.0
+"""Who holds the lock for longer is stuck, or stopped."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.1
 
@@ -42,7 +42,7 @@ def fly(
     end, pause = clock() + WAIT_SECONDS, _FIRST_PAUSE
     try:
         while True:
-            is_leader = _try_lock(descriptor)
+            is_leader = try_lock(descriptor)
             found = look()  # also with the lock: the one before may just have got it
             if found is not None:
                 return found
@@ -54,7 +54,8 @@ def fly(
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
+    """Lock it if nobody else has; return whether it is locked. It ends with the descriptor."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

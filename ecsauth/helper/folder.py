@@ -1,19 +1,25 @@
 """A private folder: opened only if it is our own alone, its files read and written beneath it.
 
-Everything is done relative to the opened folder, so that nobody can put another in its place.
+It is opened once, and everything is done relative to that, so that nobody can put another in its
+place. Folders that we did not make keep their mode.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 MAX_BYTES = 65536
 _NEW = ".new-"
+_OURS_NEW = re.compile(r"\.new-[0-9]+-[0-9a-f]{8}")
 _STALE_SECONDS = 3600.0
+_MAX_LINKS = 8
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class UnsafeError(OSError):
@@ -24,39 +30,54 @@ class Folder:
     """An opened folder.
 
     Args:
-        path: of the folder; made, with its parents, if it is not there.
-        mode: its permission bits if it is made.
-        is_linkable: whether it may be a symlink (of our own or root).
+        path: for messages.
+        descriptor: of the folder; closed with it.
 
     Raises:
         UnsafeError: it is not ours, or others may write it.
-        OSError: it cannot be made or opened.
 
     """
 
-    def __init__(self, path: Path, mode: int = 0o700, *, is_linkable: bool = False) -> None:
+    def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
-        if not is_linkable:
-            _make(path, mode)
-        elif not os.path.lexists(path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _make(path, mode)
-        elif path.is_symlink() and path.lstat().st_uid not in (0, os.geteuid()):
-            raise UnsafeError(f"{path} is a symlink of another user")
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        self._descriptor = os.open(path, flags | (0 if is_linkable else os.O_NOFOLLOW))
+        self._descriptor = descriptor
         try:
-            status = os.fstat(self._descriptor)
-            _check(status, str(path))
-            if stat.S_IMODE(status.st_mode) != mode and not is_linkable:
-                os.fchmod(self._descriptor, mode)
+            _check(os.fstat(descriptor), str(path))
         except BaseException:
-            os.close(self._descriptor)
+            os.close(descriptor)
             raise
 
     def close(self) -> None:
         """Close it."""
         os.close(self._descriptor)
+
+    def child(self, name: str, mode: int = 0o700, *, is_sealed: bool = False) -> Folder:
+        """Open a folder in it, made with the mode if it is not there.
+
+        Args:
+            name: of the folder.
+            mode: its permission bits.
+            is_sealed: it gets the mode back if it has lost it.
+
+        Raises:
+            UnsafeError: it is not ours, or others may write it.
+            OSError: it cannot be made or opened; a symlink is not followed.
+
+        """
+        is_made = True
+        try:
+            os.mkdir(name, mode, dir_fd=self._descriptor)
+        except FileExistsError:
+            is_made = False
+        descriptor = os.open(name, _FLAGS, dir_fd=self._descriptor)
+        found = Folder(self.path / name, descriptor)
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode and (is_made or is_sealed):
+            try:
+                os.fchmod(descriptor, mode)  # the umask may have taken bits away
+            except BaseException:
+                found.close()
+                raise
+        return found
 
     def read(self, name: str) -> bytes | None:
         """Return the bytes of a file; None if there is none.
@@ -84,7 +105,7 @@ class Folder:
             name: of the file.
             data: its bytes.
             mode: its permission bits.
-            at: its modification time, Unix seconds; None for the present.
+            at: its modification time, ns since 1970; None for the present.
 
         Raises:
             OSError: it was not written; nothing has changed.
@@ -95,12 +116,11 @@ class Folder:
         descriptor = os.open(new, flags, 0o600, dir_fd=self._descriptor)
         try:
             with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(descriptor, mode)
                 file.write(data)
                 file.flush()
-                if mode != 0o600:
-                    os.fchmod(descriptor, mode)
                 if at is not None:
-                    os.utime(descriptor, (at, at))
+                    os.utime(descriptor, ns=(at, at))
             os.rename(new, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -114,8 +134,14 @@ class Folder:
             OSError: it cannot be opened, or is not ours.
 
         """
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        descriptor = os.open(name, flags, 0o600, dir_fd=self._descriptor)
+        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            descriptor = os.open(
+                name, flags | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._descriptor
+            )
+            os.fchmod(descriptor, 0o600)
+        except FileExistsError:
+            descriptor = os.open(name, flags, dir_fd=self._descriptor)
         try:
             _check_file(os.fstat(descriptor), str(self.path / name))
         except BaseException:
@@ -138,18 +164,59 @@ class Folder:
 
     def files(self, now: float) -> Iterator[tuple[str, float]]:
         """Yield name and modification time of each file; what a crash has left behind goes."""
+        found = []
         with os.scandir(self._descriptor) as entries:
-            found = [(entry.name, entry.stat(follow_symlinks=False).st_mtime) for entry in entries]
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # others write at the same time
+                    found.append((entry.name, entry.stat(follow_symlinks=False).st_mtime))
         for name, moment in found:
             if not name.startswith(_NEW):
                 yield name, moment
-            elif moment < now - _STALE_SECONDS:
+            elif moment < now - _STALE_SECONDS and _OURS_NEW.fullmatch(name):
                 self.remove(name)
 
 
-def _make(path: Path, mode: int) -> None:
-    with contextlib.suppress(FileExistsError):
-        path.mkdir(mode=mode)
+def open_folder(path: Path) -> Folder:
+    """Open a folder by its path; made, with its parents, if it is not there.
+
+    A symlink is followed if it is our own or root's, and nobody else may rename what is on the way.
+
+    Raises:
+        UnsafeError: it is not ours, or others may write it or put another in its place.
+        OSError: it cannot be made or opened.
+
+    """
+    for _ in range(_MAX_LINKS):
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        real = path.parent.resolve() / path.name
+        _check_way(real.parent)
+        try:
+            status = real.lstat()
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):
+                real.mkdir(mode=0o700)
+                real.chmod(0o700)
+            status = real.lstat()
+        if not stat.S_ISLNK(status.st_mode):
+            return Folder(path, os.open(real, _FLAGS))
+        if status.st_uid not in (0, os.geteuid()):
+            raise UnsafeError(f"{path} is a symlink of another user")
+        path = real.parent / real.readlink()
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def _check_way(path: Path) -> None:
+    """Refuse a way on which somebody else could put another folder in place of ours."""
+    for folder in (path, *path.parents):
+        status = folder.stat()
+        if status.st_uid not in (0, os.geteuid()):
+            raise UnsafeError(f"{folder} belongs to another user (uid {status.st_uid})")
+        is_open = status.st_mode & stat.S_IWOTH or (
+            status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid())
+        )
+        if is_open and not status.st_mode & stat.S_ISVTX:
+            raise UnsafeError(f"{folder} can be written by others")
 
 
 def _check_file(status: os.stat_result, name: str) -> None:

@@ -2,12 +2,14 @@
 
 It follows the rules of `ecsauth.helper.answers`; all that it cannot judge it hands to the package.
 ``read``, ``[`` and ``printf`` are built into every ``sh`` that Linux distributions ship (dash,
-bash, busybox), so that a hit takes no fork. ``/proc/$$`` is a file that is as old as the process:
-a modification time is compared with it in order to know whether it has passed.
+bash, busybox), so that a hit takes no fork. ``/proc/self`` is a folder that is as old as the look
+at it: a modification time is compared with it in order to know whether it has passed.
 
 What ``sh`` cannot see are permission bits but the sticky one. That is why answers carry it as a
 seal: ``chmod`` with a number and copies take it away. Where it was kept and others may write
-nevertheless, a write sets the file's time to the present, and then it is no hit either.
+nevertheless, a write sets the file's time to the present; to be taken for later than its mark, and
+that for later than the look, both would have to be written, one after the other, within the
+microseconds between the looks.
 """
 
 from __future__ import annotations
@@ -18,7 +20,16 @@ from collections.abc import Sequence
 
 from ecsauth import __version__
 from ecsauth.errors import UsageError
-from ecsauth.helper.answers import DECIDING, FOLDER
+from ecsauth.helper.answers import (
+    ANSWERS_FOLDER,
+    AT,
+    BOOT_ID,
+    CACHE_FOLDER,
+    CONFIG,
+    CREDENTIALS,
+    DECIDING,
+    INTRICATE,
+)
 from ecsauth.helper.protocol import NOT_FOUND, PROGRAM
 
 MARK = '# Put in place by "ecsauth install helper"'
@@ -33,11 +44,10 @@ MARK (ecsauth VERSION), which writes over it.
 # goes to the package.
 
 program() {
-    if [ ! -x PYTHON ]; then
-        printf '%s\\n' 'NOT_FOUND'
-        printf '%s\\n' 'PROGRAM: PYTHON is gone; repeat: ecsauth install helper' >&2
-        exit 1
-    fi
+    if [ -x PYTHON ]; then return; fi
+    printf '%s\\n' 'NOT_FOUND'
+    printf '%s\\n' 'PROGRAM: PYTHON is gone; repeat: ecsauth install helper' >&2
+    exit 1
 }
 
 if [ "$#$*" != 1get ]; then
@@ -45,24 +55,34 @@ if [ "$#$*" != 1get ]; then
     exec COMMAND "$@"
 fi
 
-unset url more account own_profile own_role cache profile answers answer key reply
+unset url more account own_profile own_role cache profile answers answer config credentials boot
+unset kept key reply
 url= more=
-IFS= read -r url && IFS= read -r more
+if IFS= read -r url && IFS= read -r more; then
+    program
+    { printf '%s\\n%s\\n' "$url" "$more" && cat; } | COMMAND get
+    exit
+fi
 
 doubt() {
     program
-    exec COMMAND get <<END
-$url
-$more
-END
+    printf '%s\\n%s' "$url" "$more" | COMMAND get
+    exit
+}
+
+# The file $1 is as it was when $2 was made: there is neither, or both have one time.
+same() {
+    if [ -e "$1" ]; then
+        [ -e "$2" ] && ! [ "$1" -nt "$2" ] && ! [ "$1" -ot "$2" ]
+    else
+        ! [ -e "$2" ]
+    fi
 }
 
 account= own_profile= own_role=
-case $url$more in
-'' | *[!HOST]*) doubt ;;
-esac
 [ -z "$more" ] || doubt
 case $url in
+'' | *[!HOST]*) doubt ;;
 public.ecr.aws) ;;
 [0-9]*.dkr[.-]ecr*)
     account=${url%%.*}
@@ -74,31 +94,35 @@ public.ecr.aws) ;;
 *) doubt ;;
 esac
 
-[ -z "${AWS_ECR_DISABLE_CACHE-}${ECSAUTH_DEBUG-}" ] || doubt
+[ -z "${AWS_ECR_DISABLE_CACHE-}${ECSAUTH_DEBUG-}INTRICATE" ] || doubt
 cache=${AWS_ECR_CACHE_DIR:-${HOME-}/.ecr}
-case ${HOME-} in
-/*) ;;
-*) doubt ;;
+config=${AWS_CONFIG_FILE:-${HOME-}/.aws/config}
+credentials=${AWS_SHARED_CREDENTIALS_FILE:-${HOME-}/.aws/credentials}
+case $cache$config$credentials in
+*'$'*) doubt ;;
 esac
-case $cache in
-/*) ;;
-*) doubt ;;
-esac
+case ${HOME-} in /*) ;; *) doubt ;; esac
+case $cache in /*) ;; *) doubt ;; esac
+case $config in /*) ;; *) doubt ;; esac
+case $credentials in /*) ;; *) doubt ;; esac
 profile=${own_profile:-${AWS_PROFILE-}}
 case $profile in
 *[!PROFILE]*) doubt ;;
 esac
-answers=$cache/FOLDER
+kept=$cache/CACHE_FOLDER
+answers=$kept/ANSWERS_FOLDER
 answer=$answers/$url@$profile
 
-# Ours, sealed, no link, its time in the future; the folder's in the past; the settings older.
-[ -O "$cache" ] && [ -O "$answers" ] && [ -k "$answers" ] && [ ! -L "$answers" ] &&
+# Ours, sealed, no link; its time and that of its mark in the future, the folder's in the past.
+[ -O "$cache" ] && [ -O "$kept" ] && [ -k "$kept" ] && [ ! -L "$kept" ] &&
+    [ -O "$answers" ] && [ -k "$answers" ] && [ ! -L "$answers" ] &&
     [ -O "$answer" ] && [ -k "$answer" ] && [ ! -L "$answer" ] && [ -f "$answer" ] &&
-    [ "/proc/$$" -nt "$answers" ] && [ "$answer" -nt "/proc/$$" ] &&
-    ! [ "${AWS_CONFIG_FILE:-$HOME/.aws/config}" -nt "$answers" ] &&
-    ! [ "${AWS_SHARED_CREDENTIALS_FILE:-$HOME/.aws/credentials}" -nt "$answers" ] || doubt
+    [ "$answer" -nt "$answerAT" ] && [ "$answerAT" -nt /proc/self ] &&
+    [ /proc/self -nt "$answers" ] &&
+    same "$config" "$answerCONFIG" && same "$credentials" "$answerCREDENTIALS" || doubt
 
-key= reply=
+boot= key= reply=
+{ IFS= read -r boot; } 2>/dev/null <BOOT_ID || boot=
 { IFS= read -r key && IFS= read -r reply; } 2>/dev/null <"$answer" || doubt
 [ "$key" = "KEY" ] || doubt
 printf '%s\\n' "$reply"
@@ -126,8 +150,14 @@ def launcher_text(command: Sequence[str]) -> str:
         "PROGRAM": PROGRAM,
         "[!HOST]": f"[!{_HOST}]",
         "[!PROFILE]": f"[!{_PROFILE}]",
-        "FOLDER": FOLDER,
-        '"KEY"': f'"1|$url|$HOME|{"|".join(names)}"',
+        "CACHE_FOLDER": CACHE_FOLDER,
+        "ANSWERS_FOLDER": ANSWERS_FOLDER,
+        "$answerAT": f"$answer{AT}",
+        "$answerCONFIG": f"$answer{CONFIG}",
+        "$answerCREDENTIALS": f"$answer{CREDENTIALS}",
+        "<BOOT_ID": f"<{BOOT_ID}",
+        '}INTRICATE"': f'}}{"".join(f"${{{name}-}}" for name in INTRICATE)}"',
+        '"KEY"': f'"2|$boot|$url|$HOME|{"|".join(names)}"',
         "COMMAND": " ".join(shlex.quote(item) for item in command),
         "'PROGRAM: PYTHON is gone": f"'{PROGRAM}: {program} is gone",
         "-x PYTHON": f"-x {shlex.quote(program)}",

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Callable
 
-from ecsauth.helper.folder import Folder
+from ecsauth.helper.folder import Folder, open_folder
 
 NAME = "ecr-login.log"
 MAX_BYTES = 256 * 1024
@@ -52,12 +52,9 @@ class Log:
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
         line = f"{moment} {level} [{os.getpid()}] {redacted(text)}\n"
         with contextlib.suppress(OSError):
-            Folder(self._directory, is_linkable=True).close()
-            folder = Folder(self._directory / "log")
-            try:
+            base = open_folder(self._directory)
+            with contextlib.closing(base), contextlib.closing(base.child("log")) as folder:
                 _append(folder, line.encode("ascii"))
-            finally:
-                folder.close()
 
 
 def _append(folder: Folder, line: bytes) -> None:

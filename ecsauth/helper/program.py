@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import sys
@@ -96,11 +97,11 @@ class _LazyAsker:
         self._environment = environment
         self._tokens = tokens
 
-    def __call__(self, server: Server) -> CachedToken:
+    def __call__(self, server: Server, *, is_hurried: bool) -> CachedToken:
         """Return a token; raise SourceError if there is none."""
         from ecsauth.helper.ask import AwsAsker
 
-        return AwsAsker(self._environment, self._tokens)(server)
+        return AwsAsker(self._environment, self._tokens)(server, is_hurried=is_hurried)
 
 
 class _Reasons:
@@ -113,9 +114,10 @@ class _Reasons:
     def __call__(self, level: str, text: str) -> None:
         """Say it."""
         self._log(level, text)
-        if self._is_debugging or (level == "error" and _is_watched()):
-            sys.stderr.write(f"{PROGRAM}: {level}: {redacted(text)}\n")
-            sys.stderr.flush()
+        if sys.stderr is None or not (self._is_debugging or (level != "info" and _is_watched())):
+            return
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it: the answer counts
+            os.write(2, f"{PROGRAM}: {level}: {redacted(text)}\n".encode("ascii"))
 
 
 def _is_watched() -> bool:

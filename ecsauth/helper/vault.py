@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Protocol
 
 from ecsauth.errors import EcsauthError, SourceError
 from ecsauth.files import read_regular
-from ecsauth.helper.answers import account_of, config_files
-from ecsauth.helper.cache import Cache, CachedToken, Failure
-from ecsauth.helper.flight import fly
+from ecsauth.helper.answers import INTRICATE, account_of, boot_id
+from ecsauth.helper.cache import Cache, CachedToken, Failure, NoCache
+from ecsauth.helper.flight import fly, try_lock
 from ecsauth.helper.principal import principal_of, token_name
 from ecsauth.helper.protocol import Login, Server, login_reply, parse_server_url
+from ecsauth.helper.sdk_files import SdkFile, SdkFiles, read_sdk_files
 
-_MAX_CONFIG = 1024 * 1024
+_MAX_SECRET = 65536
 _PUBLIC_REGION = "us-east-1"
+_NO_FILES = SdkFiles(SdkFile("", b"", None), SdkFile("", b"", None))
+_PAUSE_SECONDS = 60.0
+"""After a failure of AWS, a token that has not expired is answered for so long without asking."""
 
 
-Asker = Callable[[Server], CachedToken]
-"""Asks AWS for a token that serves a registry; raises SourceError if there is none."""
+class Asker(Protocol):
+    """Asks AWS for a token."""
+
+    def __call__(self, server: Server, /, *, is_hurried: bool) -> CachedToken:
+        """Return a token that serves a registry, or raise SourceError.
+
+        Args:
+            server: the registry.
+            is_hurried: there is a token that will do: one short attempt.
+
+        """
 
 
 @dataclass(frozen=True)
@@ -57,13 +71,20 @@ class EcrVault:
         self._opened: Cache | None = None
         self._ask = ask
         self._outside = outside
-        self._config: tuple[bytes, bytes] | None = None
+        self._loaded: list[SdkFiles | None] = []
 
     @property
     def _cache(self) -> Cache:
         if self._opened is None:
-            self._opened = self._open_cache()
+            self._opened = self._open_cache() if self._files is not None else NoCache()
         return self._opened
+
+    @property
+    def _files(self) -> SdkFiles | None:
+        """The files of the SDK as they were at first; None if one cannot be read."""
+        if not self._loaded:
+            self._loaded.append(self._read_files())
+        return self._loaded[0]
 
     def login(self, server: Server) -> Login:
         """Return the login for a registry.
@@ -96,11 +117,14 @@ class EcrVault:
             self._keep_answer(server, held)
             return held, False
         try:
-            token = fly(
-                self._cache.lock(name),
-                lambda: self._look(name, begun, ahead),
-                lambda: self._lead(server, name),
-            )
+            if held is not None and is_lenient:
+                token = self._renew(server, name, held)
+            else:
+                token = fly(
+                    self._cache.lock(name),
+                    lambda: self._look(name, begun, ahead),
+                    lambda: self._lead(server, name),
+                )
         except SourceError as error:
             if held is None:
                 self._outside.log("error", f"no login: {error}")
@@ -110,7 +134,22 @@ class EcrVault:
                 raise
             return held, False
         self._keep_answer(server, token)
-        return token, True
+        return token, token != held
+
+    def _renew(self, server: Server, name: str, held: CachedToken) -> CachedToken:
+        """Return a fresh token, or the one that is held if somebody else is about it."""
+        now = self._outside.clock()
+        if self._cache.failed(name, now - _PAUSE_SECONDS, now) is not None:
+            return held
+        lock = self._cache.lock(name)
+        if lock is None:
+            return self._lead(server, name, is_hurried=True)
+        try:
+            if not try_lock(lock):
+                return held
+            return self._look(name, now, 0.0) or self._lead(server, name, is_hurried=True)
+        finally:
+            os.close(lock)
 
     def is_due(self, server: Server, ahead: float) -> bool:
         """Return whether `warm` would ask AWS."""
@@ -130,14 +169,25 @@ class EcrVault:
 
         """
         token, is_new = self.fetch(server, ahead, is_lenient=False)
-        names = self._names(server)
-        others = [found for host in self.hosts() if (found := parse_server_url(host))]
         own = parse_server_url(server.host or token.host)
-        served = [own] if own else []
-        served += [other for other in others if other != own and self._names(other) & names]
+        if own is None or (own.registry and server.registry and not _same_region(own, server)):
+            raise SourceError(
+                f"{_shown(server)}: AWS named a host that is no ECR registry of that region",
+                "look for a proxy or a wrong AWS_ENDPOINT_URL",
+            )
+        if not self._names(own) & self._names(server):  # that account has a principal of its own
+            return self.warm(own, ahead)
+        others = [found for host in self.hosts() if (found := parse_server_url(host))]
+        names = self._names(server)
+        served = [own, *(one for one in others if one != own and self._names(one) & names)]
         for one in served:
             self._keep_answer(one, token)
         return sorted(one.host for one in served), is_new
+
+    @property
+    def has_cache(self) -> bool:
+        """Return whether there is a cache at all."""
+        return not isinstance(self._cache, NoCache)
 
     def forget(self, server: Server) -> None:
         """Drop the token that serves a registry, and the answers that were made of it."""
@@ -149,59 +199,82 @@ class EcrVault:
 
     def hosts(self) -> list[str]:
         """Return the hosts whose tokens are cached for this principal."""
-        return self._cache.hosts(self._outside.clock())
+        found = self._cache.hosts(self._outside.clock())
+        servers = [server for host in found if (server := parse_server_url(host))]
+        return sorted(one.host for one in servers if found[one.host] in self._names(one))
 
     def _look(self, name: str, begun: float, ahead: float) -> CachedToken | None:
         now = self._outside.clock()
         token = self._cache.get(name, now)
         if token is not None and token.is_fresh(now, ahead):
             return token
-        failure = self._cache.failed(name, begun)
+        failure = self._cache.failed(name, begun, now)
         if failure is not None:
             raise SourceError(failure.message, failure.hint)
         return None
 
-    def _lead(self, server: Server, name: str) -> CachedToken:
-        failure = Failure(
-            f"{_shown(server)}: asking AWS failed", "see the other lines of the log", 0
-        )
+    def _lead(self, server: Server, name: str, *, is_hurried: bool = False) -> CachedToken:
+        failure = Failure(f"{_shown(server)}: asking AWS failed", "see the log", 0)
         try:
-            token = self._ask(server)
+            token = self._ask(server, is_hurried=is_hurried)
         except Exception as error:
             if isinstance(error, SourceError):
                 failure = Failure(error.message, error.hint, 0)
             self._cache.put_failure(name, replace(failure, at=self._outside.clock()))
             raise
+        if self._read_files() != self._files:  # nobody knows with which of the two it was asked for
+            self._opened = NoCache()
+            return token
         self._cache.put(name, token, self._outside.clock())
         renewed = f"to be renewed {_utc(token.renew_at)}"
         self._outside.log("info", f"{_shown(server)}: a new token, {renewed}")
         return token
 
     def _keep_answer(self, server: Server, token: CachedToken) -> None:
-        if server.host and token.is_fresh(self._outside.clock()):
+        now = self._outside.clock()
+        files = self._files
+        if not server.host or files is None or not files.is_settled(now):
+            return
+        if token.is_fresh(now):
             reply = login_reply(server.host, Login(token.username, token.password))
-            self._cache.answer(server.host, token, reply.encode("ascii"))
+            name = self._name(server, fips=server.registry is not None and server.registry.fips)
+            self._cache.answer(server.host, name, token, reply.encode("ascii"), files)
 
     def _names(self, server: Server) -> set[str]:
         return {self._name(server, fips=fips) for fips in (False, True)}
 
     def _name(self, server: Server, *, fips: bool) -> str:
         outside = self._outside
-        if self._config is None:
-            first, second = config_files(outside.environment, outside.home)
-            self._config = _content(first), _content(second)
-        account = account_of(server.host)
-        principal = principal_of(account, outside.environment, outside.home, *self._config)
+        principal = principal_of(
+            account_of(server.host),
+            outside.environment,
+            outside.home,
+            self._files or _NO_FILES,
+            boot=boot_id(),
+            secrets=self._secrets(),
+        )
         if server.registry is None:
             return token_name(principal, "ecr-public", _PUBLIC_REGION, fips=False)
         return token_name(principal, "ecr", server.registry.region, fips=fips)
 
+    def _read_files(self) -> SdkFiles | None:
+        return read_sdk_files(self._outside.environment, self._outside.home)
 
-def _content(path: str) -> bytes:
-    try:
-        return read_regular(Path(path), _MAX_CONFIG)
-    except (OSError, EcsauthError, ValueError):
-        return b""
+    def _secrets(self) -> bytes:
+        """Return what the files hold that variables name, in which others keep credentials."""
+        found = b""
+        for name in INTRICATE:
+            path = self._outside.environment.get(name, "")
+            if path and not name.endswith("_TOKEN"):
+                try:
+                    found += read_regular(Path(path), _MAX_SECRET)
+                except (OSError, EcsauthError, ValueError):
+                    found += b"?"
+        return found
+
+
+def _same_region(one: Server, other: Server) -> bool:
+    return bool(one.registry and other.registry and one.registry.region == other.registry.region)
 
 
 def _shown(server: Server) -> str:

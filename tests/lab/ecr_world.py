@@ -197,12 +197,12 @@ class Desk:
     @property
     def tokens(self) -> list[Path]:
         """The tokens in the cache of the helper."""
-        return list((self.home / ".ecr" / "ecsauth").glob("*.token"))
+        return list((self.home / ".ecr" / "ecsauth-cache").glob("*.token"))
 
     @property
     def answers(self) -> list[Path]:
         """The ready answers in it."""
-        return list((self.home / ".ecr" / "ecsauth" / "answers").iterdir())
+        return list((self.home / ".ecr" / "ecsauth-cache" / "answers").iterdir())
 
     def age(self, seconds: int) -> None:
         """Let the one token in the cache be older than it is, its ready answers gone."""

@@ -360,7 +360,7 @@ def test_cache_that_is_not_wanted_is_not_made(user: User) -> None:
     user.environment["AWS_ECR_DISABLE_CACHE"] = "1"
     assert [user.secret(), user.secret()] == ["t0ken"] * 2
     assert len(user.aws.calls) == 2
-    assert not (user.cache / "ecsauth").exists()
+    assert not (user.cache / "ecsauth-cache").exists()
 
 
 def test_cache_directory_is_as_named(user: User, tmp_path: Path) -> None:
@@ -368,7 +368,7 @@ def test_cache_directory_is_as_named(user: User, tmp_path: Path) -> None:
     user.secret()
     user.secret()
     assert len(user.aws.calls) == 1
-    assert (tmp_path / "a" / "b" / "ecsauth").is_dir()
+    assert (tmp_path / "a" / "b" / "ecsauth-cache").is_dir()
     assert not user.cache.exists()
 
 
@@ -470,13 +470,13 @@ def test_crash_at_any_moment_leaves_a_cache_that_works(user: User) -> None:
     calls = len(user.aws.calls)
     assert user.secret() == "t0ken"
     assert len(user.aws.calls) == calls
-    names = [path.name for path in (user.cache / "ecsauth").rglob("*")]
+    names = [path.name for path in (user.cache / "ecsauth-cache").rglob("*")]
     assert not [name for name in names if name.endswith(".corrupt")]
 
 
 def test_corrupt_cache_is_set_aside(user: User) -> None:
     user.secret()
-    for path in (user.cache / "ecsauth").rglob("*"):
+    for path in (user.cache / "ecsauth-cache").rglob("*"):
         if path.is_file():
             mode = path.stat().st_mode
             path.write_bytes(os.urandom(300))
@@ -507,7 +507,9 @@ def test_two_users_do_not_share(user: User, tmp_path: Path) -> None:
     assert len(user.aws.calls) == 3, "the same cache, but not the same home"
 
 
-@pytest.mark.parametrize("link", [".ecr", ".ecr/ecsauth", ".ecr/ecsauth/answers", ".ecr/log"])
+@pytest.mark.parametrize(
+    "link", [".ecr", ".ecr/ecsauth-cache", ".ecr/ecsauth-cache/answers", ".ecr/log"]
+)
 def test_links_of_others_lead_nowhere(user: User, tmp_path: Path, link: str) -> None:
     need_root()
     victim = tmp_path / "victim"

@@ -10,6 +10,7 @@ from typing import Callable
 
 from ecsauth.helper.cache import CachedToken, FileCache
 from ecsauth.helper.protocol import Login, login_reply
+from ecsauth.helper.sdk_files import read_sdk_files
 
 HOST = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
 LIFE = 12 * 3600
@@ -38,7 +39,7 @@ class World:
     @property
     def answers(self) -> Path:
         """The folder of ready answers."""
-        return self.cache / "ecsauth" / "answers"
+        return self.cache / "ecsauth-cache" / "answers"
 
     @property
     def answer(self) -> Path:
@@ -46,9 +47,22 @@ class World:
         return self.answers / f"{HOST}@"
 
     @property
+    def mark(self) -> Path:
+        """What has to lie in the future."""
+        return Path(f"{self.answer}+at")
+
+    @property
     def reply(self) -> bytes:
         """What a hit prints."""
         return f"{login_reply(HOST, Login('AWS', 's3cret'))}\n".encode()
+
+    def keep(self) -> None:
+        """Put the ready answer there, as the package does."""
+        files = read_sdk_files(self.environment, str(self.home))
+        assert files is not None
+        cache = FileCache(self.cache, self.environment, str(self.home))
+        cache.answer(HOST, "a" * 40, token(time.time()), self.reply.rstrip(b"\n"), files)
+        self.settle()
 
     def settle(self, seconds: float = 5.0) -> None:
         """Let the folder's time be a while ago, as it is for every hit but the first."""
@@ -66,9 +80,7 @@ def world(home: Path, **environment: str) -> World:
     """Make a home with a cached login."""
     home.mkdir(exist_ok=True)
     made = World(home, {"HOME": str(home), "PATH": os.environ["PATH"], **environment})
-    cache = FileCache(made.cache, made.environment, str(home))
-    cache.answer(HOST, token(time.time()), made.reply.rstrip(b"\n"))
-    made.settle()
+    made.keep()
     return made
 
 
@@ -151,7 +163,7 @@ DOUBTS: dict[str, Callable[[World], object]] = {
     "the seal of the folder is gone": lambda world: world.answers.chmod(0o700),
     "the answer is a directory": _directory,
     "the answer is empty": _empty,
-    "the answer of another host": _rewrite(b"1|1234", b"1|1235"),
+    "the answer of another host": _rewrite(b"|123456789012.", b"|123456789013."),
     "another profile": _set(AWS_PROFILE="other"),
     "a profile that is no name": _set(AWS_PROFILE="../x"),
     "a profile for the account": _set(AWS_PROFILE_123456789012="other"),
@@ -169,6 +181,21 @@ DOUBTS: dict[str, Callable[[World], object]] = {
     "no HOME": _unset("HOME"),
     "an empty HOME": _set(HOME=""),
     "a relative HOME": _set(HOME="home"),
+    "the mark is gone": lambda world: world.mark.unlink(),
+    "the mark has passed": lambda world: _touch(world.mark, time.time() - 1),
+    "the mark is later than the answer": lambda world: _touch(world.mark, time.time() + 86400),
+    "another user's folder of tokens": lambda world: _other_owner(world.answers.parent),
+    "the folder of tokens is open to others": lambda world: world.answers.parent.chmod(0o777),
+    "the folder of tokens is a link": lambda world: _link(world.answers.parent),
+    "a token of the container": _set(AWS_CONTAINER_AUTHORIZATION_TOKEN="s3cret"),
+    "a token file of the container": _set(AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE="/t"),
+    "an old credentials file": _set(AWS_CREDENTIAL_FILE="/t"),
+    "a configuration of boto": _set(BOTO_CONFIG="/t"),
+    "another metadata service": _set(AWS_EC2_METADATA_SERVICE_ENDPOINT="http://127.0.0.1:1"),
+    "a configuration with a tilde": _set(AWS_CONFIG_FILE="~/c"),
+    "a relative configuration": _set(AWS_SHARED_CREDENTIALS_FILE="c"),
+    "a configuration with a variable": _set(AWS_CONFIG_FILE="/$HOME/c"),
+    "a configuration that was there": lambda world: _write(Path(f"{world.answer}+config"), ""),
     "the AWS configuration has changed": lambda world: _write(world.home / ".aws/config", "x"),
     "the AWS credentials have changed": lambda world: _write(world.home / ".aws/credentials", "x"),
 }

@@ -11,13 +11,15 @@ import pytest
 
 from ecsauth.helper.answers import cache_directory
 from ecsauth.helper.cache import CachedToken, Failure, FileCache, NoCache, open_cache
-from ecsauth.helper.folder import Folder, UnsafeError
+from ecsauth.helper.folder import UnsafeError, open_folder
 from ecsauth.helper.log import MAX_BYTES, NAME, Log, redacted
+from ecsauth.helper.sdk_files import SdkFile, SdkFiles
 from tests.conftest import need_root
 
 NOW = 1_800_000_000.0
 NAME_A, NAME_B = "a" * 40, "b" * 40
 HOST = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
+NO_FILES = SdkFiles(SdkFile("/c", b"", None), SdkFile("/d", b"", None))
 TOKEN = CachedToken("AWS", "s3cret", int(NOW), int(NOW) + 1000, HOST)
 
 
@@ -51,7 +53,7 @@ def test_everything_in_it_is_private(cache: FileCache, tmp_path: Path) -> None:
     old = os.umask(0)
     try:
         cache.put(NAME_A, TOKEN, NOW)
-        cache.answer(HOST, TOKEN, b"{}")
+        cache.answer(HOST, NAME_A, TOKEN, b"{}", NO_FILES)
         cache.put_failure(NAME_B, Failure("m", "h", NOW))
         os.close(cache.lock(NAME_A) or -1)
         Log(tmp_path / "c")("error", "x")
@@ -80,7 +82,7 @@ def test_everything_in_it_is_private(cache: FileCache, tmp_path: Path) -> None:
     ],
 )
 def test_corrupt_token_is_set_aside(cache: FileCache, tmp_path: Path, text: str) -> None:
-    path = tmp_path / "c" / "ecsauth" / f"{NAME_A}.token"
+    path = tmp_path / "c" / "ecsauth-cache" / f"{NAME_A}.token"
     path.write_bytes(text.encode("latin-1"))
     path.chmod(0o600)
     assert cache.get(NAME_A, 0.5) is None
@@ -92,7 +94,7 @@ def test_corrupt_token_is_set_aside(cache: FileCache, tmp_path: Path, text: str)
 
 def test_token_that_others_may_write_is_not_used(cache: FileCache, tmp_path: Path) -> None:
     cache.put(NAME_A, TOKEN, NOW)
-    path = tmp_path / "c" / "ecsauth" / f"{NAME_A}.token"
+    path = tmp_path / "c" / "ecsauth-cache" / f"{NAME_A}.token"
     path.chmod(0o620)
     assert cache.get(NAME_A, NOW) is None
     path.chmod(0o600)
@@ -101,7 +103,7 @@ def test_token_that_others_may_write_is_not_used(cache: FileCache, tmp_path: Pat
 
 def test_token_that_is_a_link_or_fifo_is_not_used(cache: FileCache, tmp_path: Path) -> None:
     cache.put(NAME_A, TOKEN, NOW)
-    path = tmp_path / "c" / "ecsauth" / f"{NAME_A}.token"
+    path = tmp_path / "c" / "ecsauth-cache" / f"{NAME_A}.token"
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
     assert cache.get(NAME_A, NOW) is None
@@ -111,7 +113,7 @@ def test_token_that_is_a_link_or_fifo_is_not_used(cache: FileCache, tmp_path: Pa
 
 
 def test_expired_and_surplus_tokens_go(cache: FileCache, tmp_path: Path) -> None:
-    folder = tmp_path / "c" / "ecsauth"
+    folder = tmp_path / "c" / "ecsauth-cache"
     cache.put(NAME_B, TOKEN, NOW)
     late = CachedToken("AWS", "p", int(NOW) + 1000, int(NOW) + 9000)
     for number in range(70):
@@ -126,62 +128,76 @@ def test_expired_and_surplus_tokens_go(cache: FileCache, tmp_path: Path) -> None
 
 
 def test_expired_and_surplus_answers_go(cache: FileCache, tmp_path: Path) -> None:
-    folder = tmp_path / "c" / "ecsauth" / "answers"
+    folder = tmp_path / "c" / "ecsauth-cache" / "answers"
     for number in range(520):
         asked = int(NOW) + number
         token = CachedToken("AWS", "p", asked, asked + 90_000)
-        cache.answer(f"{number:012}.dkr.ecr.us-west-2.amazonaws.com", token, b"{}")
-    cache.answer("public.ecr.aws", TOKEN, b"{}")
+        cache.answer(
+            f"{number:012}.dkr.ecr.us-west-2.amazonaws.com", NAME_A, token, b"{}", NO_FILES
+        )
+    cache.answer("public.ecr.aws", NAME_A, TOKEN, b"{}", NO_FILES)
     cache.put(NAME_A, CachedToken("AWS", "p", int(NOW) + 1, int(NOW) + 9000), NOW + 2000)
-    names = [path.name for path in folder.iterdir()]
+    names = [path.name for path in folder.iterdir() if "+" not in path.name]
     assert len(names) == 511
+    assert len(list(folder.iterdir())) == 2 * 511
     assert "public.ecr.aws@" not in names
     assert f"{519:012}.dkr.ecr.us-west-2.amazonaws.com@" in names
 
 
 def test_what_a_crash_left_goes_after_an_hour(cache: FileCache, tmp_path: Path) -> None:
-    folder = tmp_path / "c" / "ecsauth"
-    for name, age in ((".new-1-aa", 3700), (".new-2-bb", 3000)):
+    folder = tmp_path / "c" / "ecsauth-cache"
+    for name, age in ((".new-1-0123abcd", 3700), (".new-2-0123abcd", 3000), (".new-x", 9999)):
         (folder / name).write_text("half")
         os.utime(folder / name, (NOW - age, NOW - age))
     cache.put(NAME_A, TOKEN, NOW)
-    assert [path.name for path in folder.glob(".new-*")] == [".new-2-bb"]
+    assert {path.name for path in folder.glob(".new-*")} == {".new-2-0123abcd", ".new-x"}
+
+
+def test_files_of_others_in_its_folder_stay(cache: FileCache, tmp_path: Path) -> None:
+    folder = tmp_path / "c" / "ecsauth-cache"
+    names = ["state.json", "notes.md", "github.token", "x.failure", "answers/README", "answers/a b"]
+    for name in names:
+        (folder / name).write_text("{")
+        os.utime(folder / name, (1, 1))
+    cache.put(NAME_A, TOKEN, NOW)
+    assert {name for name in names if (folder / name).exists()} == set(names)
 
 
 def test_hosts_are_those_of_this_principal(tmp_path: Path) -> None:
     directory = tmp_path / "c"
     mine = FileCache(directory, {"AWS_PROFILE": "a"}, "/home/u")
-    mine.answer(HOST, TOKEN, b"{}")
-    mine.answer("public.ecr.aws", TOKEN, b"{}")
-    assert mine.hosts(NOW) == [HOST, "public.ecr.aws"]
-    assert mine.hosts(NOW + 1000) == []
-    assert FileCache(directory, {"AWS_PROFILE": "b"}, "/home/u").hosts(NOW) == []
-    assert FileCache(directory, {"AWS_PROFILE": "a"}, "/home/v").hosts(NOW) == []
+    mine.answer(HOST, NAME_A, TOKEN, b"{}", NO_FILES)
+    mine.answer("public.ecr.aws", NAME_A, TOKEN, b"{}", NO_FILES)
+    assert mine.hosts(NOW) == {HOST: NAME_A, "public.ecr.aws": NAME_A}
+    assert mine.hosts(NOW + 1000) == {}
+    assert FileCache(directory, {"AWS_PROFILE": "b"}, "/home/u").hosts(NOW) == {}
+    assert FileCache(directory, {"AWS_PROFILE": "a"}, "/home/v").hosts(NOW) == {}
 
 
 @pytest.mark.parametrize("value", ["a\nb", "é", "a\x1b"])
 def test_answer_for_an_odd_environment_is_not_kept(tmp_path: Path, value: str) -> None:
     cache = FileCache(tmp_path / "c", {"AWS_CONFIG_FILE": value}, "/home/u")
-    cache.answer(HOST, TOKEN, b"{}")
-    assert list((tmp_path / "c" / "ecsauth" / "answers").iterdir()) == []
+    cache.answer(HOST, NAME_A, TOKEN, b"{}", NO_FILES)
+    assert list((tmp_path / "c" / "ecsauth-cache" / "answers").iterdir()) == []
 
 
 def test_failure_is_told_to_those_who_asked_before_it(cache: FileCache) -> None:
-    assert cache.failed(NAME_A, NOW) is None
+    assert cache.failed(NAME_A, NOW, NOW) is None
     cache.put_failure(NAME_A, Failure("denied", "allow it", NOW))
-    assert cache.failed(NAME_A, NOW) == Failure("denied", "allow it", NOW)
-    assert cache.failed(NAME_A, NOW + 0.1) is None
+    assert cache.failed(NAME_A, NOW, NOW) == Failure("denied", "allow it", NOW)
+    assert cache.failed(NAME_A, NOW + 0.1, NOW + 1) is None
+    assert cache.failed(NAME_A, NOW - 2, NOW - 1) is None, "the clock was turned back"
     cache.put(NAME_A, TOKEN, NOW)
-    assert cache.failed(NAME_A, NOW) is None
+    assert cache.failed(NAME_A, NOW, NOW) is None
 
 
 def test_drop_forgets_token_and_answers(cache: FileCache) -> None:
     cache.put(NAME_A, TOKEN, NOW)
-    cache.answer(HOST, TOKEN, b"{}")
-    cache.answer("public.ecr.aws", TOKEN, b"{}")
+    cache.answer(HOST, NAME_A, TOKEN, b"{}", NO_FILES)
+    cache.answer("public.ecr.aws", NAME_A, TOKEN, b"{}", NO_FILES)
     cache.drop(NAME_A, iter([HOST]))
     assert cache.get(NAME_A, NOW) is None
-    assert cache.hosts(NOW) == ["public.ecr.aws"]
+    assert cache.hosts(NOW) == {"public.ecr.aws": NAME_A}
 
 
 def test_full_disk_and_read_only_folder_are_no_failure(
@@ -192,15 +208,15 @@ def test_full_disk_and_read_only_folder_are_no_failure(
 
     monkeypatch.setattr(os, "rename", full)
     cache.put(NAME_A, TOKEN, NOW)
-    cache.answer(HOST, TOKEN, b"{}")
+    cache.answer(HOST, NAME_A, TOKEN, b"{}", NO_FILES)
     cache.put_failure(NAME_A, Failure("m", "h", NOW))
     monkeypatch.undo()
     assert cache.get(NAME_A, NOW) is None
-    assert cache.hosts(NOW) == []
+    assert cache.hosts(NOW) == {}
 
 
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o777])
-@pytest.mark.parametrize("where", ["c", "c/ecsauth"])
+@pytest.mark.parametrize("where", ["c", "c/ecsauth-cache"])
 def test_folder_that_others_may_write_is_refused(tmp_path: Path, mode: int, where: str) -> None:
     assert isinstance(open_cache(str(tmp_path / "c"), {}, "/h")[0], FileCache)
     (tmp_path / where).chmod(mode)
@@ -210,7 +226,7 @@ def test_folder_that_others_may_write_is_refused(tmp_path: Path, mode: int, wher
     assert not list((tmp_path / "c").glob("log"))
 
 
-@pytest.mark.parametrize("where", ["c", "c/ecsauth", "c/ecsauth/answers"])
+@pytest.mark.parametrize("where", ["c", "c/ecsauth-cache", "c/ecsauth-cache/answers"])
 def test_folder_of_another_user_is_refused(tmp_path: Path, where: str) -> None:
     need_root()
     open_cache(str(tmp_path / "c"), {}, "/h")
@@ -231,7 +247,7 @@ def test_link_to_the_cache_is_followed_if_it_is_ours(tmp_path: Path) -> None:
         assert "symlink of another user" in why
 
 
-@pytest.mark.parametrize("inner", ["ecsauth", "ecsauth/answers", "log"])
+@pytest.mark.parametrize("inner", ["ecsauth-cache", "ecsauth-cache/answers", "log"])
 def test_links_inside_the_cache_are_not_followed(tmp_path: Path, inner: str) -> None:
     victim = tmp_path / "victim"
     victim.mkdir(mode=0o700)
@@ -268,7 +284,7 @@ def test_cache_directory(environment: dict[str, str], home: str, directory: str)
 
 
 def test_write_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = Folder(tmp_path / "f")
+    folder = open_folder(tmp_path / "f")
     folder.write("x", b"old")
 
     def fails(*_: object, **__: object) -> None:
@@ -286,11 +302,54 @@ def test_write_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_folder_must_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("")
     with pytest.raises(OSError, match="Not a directory"):
-        Folder(tmp_path / "f")
-    (tmp_path / "g").mkdir(mode=0o777)
+        open_folder(tmp_path / "f")
+    (tmp_path / "g").mkdir()
     (tmp_path / "g").chmod(0o777)
     with pytest.raises(UnsafeError):
-        Folder(tmp_path / "g")
+        open_folder(tmp_path / "g")
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o757])
+def test_folder_on_whose_way_others_may_write_is_refused(tmp_path: Path, mode: int) -> None:
+    way = tmp_path / "way"
+    way.mkdir()
+    way.chmod(mode)
+    with pytest.raises(UnsafeError, match="can be written by others"):
+        open_folder(way / "c")
+    way.chmod(mode | stat.S_ISVTX)
+    open_folder(way / "c").close()
+
+
+def test_folder_on_the_way_of_another_user_is_refused(tmp_path: Path) -> None:
+    need_root()
+    way = tmp_path / "way"
+    (way / "c").mkdir(parents=True, mode=0o700)
+    os.chown(way, 12345, 12345)
+    with pytest.raises(UnsafeError, match="belongs to another user"):
+        open_folder(way / "c")
+
+
+@pytest.mark.parametrize("umask", [0o777, 0o277, 0o000])
+def test_modes_do_not_depend_on_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        cache = FileCache(tmp_path / "c", {}, "/home/u")
+        cache.put(NAME_A, TOKEN, NOW)
+        os.close(cache.lock(NAME_A) or -1)
+    finally:
+        os.umask(before)
+    assert modes(tmp_path / "c") == {0o700, 0o600}
+    assert FileCache(tmp_path / "c", {}, "/home/u").get(NAME_A, NOW) == TOKEN
+
+
+def test_folders_that_we_did_not_make_keep_their_mode(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir(mode=0o755)
+    (tmp_path / "log").chmod(0o755)
+    tmp_path.chmod(0o755)
+    Log(tmp_path)("error", "x")
+    assert (tmp_path / "log" / NAME).exists()
+    assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o755
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
 
 def test_log_has_one_line_for_each_event_and_is_rotated(tmp_path: Path) -> None:

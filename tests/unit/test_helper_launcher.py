@@ -144,6 +144,66 @@ def test_launcher_notices_a_write_by_others_even_if_the_seal_was_kept(
     assert launched(shell, package, made).stdout.startswith(b"package:")
 
 
+@pytest.mark.parametrize("name", ["config", "credentials"])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_launcher_and_hit_notice_that_a_file_of_the_sdk_is_another(
+    shell: str, name: str, home: Path, package: Path
+) -> None:
+    path = home / ".aws" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("[default]\n")
+    os.utime(path, (1000, 1000))
+    made = world(home)
+
+    def is_hit() -> bool:
+        by_python = hit(made.stdin, made.environment) == made.reply
+        assert (launched(shell, package, made).stdout == made.reply) is by_python
+        return by_python
+
+    assert is_hit()
+    for moment in (999, 1001):
+        os.utime(path, (moment, moment))
+        assert not is_hit()
+    os.utime(path, (1000, 1000))
+    assert is_hit()
+    older = path.with_name("older")
+    older.write_text("[default]\n")
+    os.utime(older, (10, 10))
+    path.unlink()
+    assert not is_hit()
+    path.symlink_to(older)
+    assert not is_hit()
+    made.keep()
+    assert is_hit()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a process namespace")
+def test_launcher_knows_its_own_age_in_another_namespace(home: Path, package: Path) -> None:
+    made = world(home)
+    past = time.time() - 5
+    for path in (made.mark, made.answer):
+        os.utime(path, (past, past))
+    launcher = package.with_name("launcher")
+    launcher.write_text(launcher_text([str(package)]))
+    done = subprocess.run(
+        ["unshare", "--fork", "--pid", "sh", str(launcher), "get"],
+        input=made.stdin,
+        env=made.environment,
+        capture_output=True,
+        check=False,
+    )
+    assert done.stdout.startswith(b"package:")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("text", [f"{HOST}\n\nx\ny\n", f"\n\n{HOST}\n", "\n", f"a\n{HOST}"])
+def test_launcher_hands_on_every_line(shell: str, text: str, home: Path, package: Path) -> None:
+    made = world(home)
+    made.stdin = text.encode()
+    done = launched(shell, package, made)
+    assert done.stdout.partition(b"\n")[2].rstrip() == made.stdin.rstrip()
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(
     "arguments", [["list"], ["version"], ["erase"], ["store"], ["get", "x"], ["-v"], ["g*t", ""]]
@@ -193,7 +253,7 @@ def test_launcher_leaves_no_variable_of_its_own_in_the_environment(
 ) -> None:
     made = world(home)
     made.environment.update(reply="mine", key="mine", url="mine")
-    made.answer.write_bytes(made.answer.read_bytes().replace(b"1|1234", b"1|1235"))
+    made.answer.write_bytes(made.answer.read_bytes().replace(b"|123456789012.", b"|123456789013."))
     future = time.time() + 60
     os.utime(made.answer, (future, future))
     package.write_text("#!/bin/sh\nenv\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from ecsauth.helper.cache import CachedToken, Failure, FileCache, NoCache
 from ecsauth.helper.flight import WAIT_SECONDS, fly
 from ecsauth.helper.principal import principal_of, token_name
 from ecsauth.helper.protocol import Login, Server, parse_server_url
+from ecsauth.helper.sdk_files import SdkFile, SdkFiles, read_sdk_files
 from ecsauth.helper.vault import EcrVault, Outside
 
 HOST = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
@@ -32,6 +33,13 @@ def server(host: str) -> Server:
     return found
 
 
+FILES = SdkFiles(SdkFile("/c", b"", None), SdkFile("/d", b"", None))
+
+
+def files(config: str = "", credentials: str = "") -> SdkFiles:
+    return SdkFiles(SdkFile("/c", config.encode(), None), SdkFile("/d", credentials.encode(), None))
+
+
 class Situation:
     """A vault on a real cache, with a clock and an AWS of our own."""
 
@@ -43,6 +51,8 @@ class Situation:
         self.logged: list[str] = []
         self.is_down = False
         self.is_cached = True
+        self.hurried = False
+        self.meanwhile: Callable[[], None] | None = None
 
     def vault(self) -> EcrVault:
         """Return the vault of a new process."""
@@ -62,8 +72,11 @@ class Situation:
             return NoCache()
         return FileCache(self.home / ".ecr", self.environment, str(self.home))
 
-    def _ask(self, wanted: Server) -> CachedToken:
+    def _ask(self, wanted: Server, *, is_hurried: bool) -> CachedToken:
         self.calls.append(wanted.host)
+        self.hurried = is_hurried
+        if self.meanwhile is not None:
+            self.meanwhile()
         if self.is_down:
             raise SourceError(f"{wanted.host}: access denied", "attach a policy")
         asked = int(self.now)
@@ -127,14 +140,14 @@ def test_ready_answer_is_kept_and_renewed(one: Situation) -> None:
     one.now = time.time()
     one.login()
     past = one.now - 60
-    os.utime(one.home / ".ecr/ecsauth/answers", (past, past))
+    os.utime(one.home / ".ecr/ecsauth-cache/answers", (past, past))
     assert b"s3cret1" in (hit(HOST.encode(), one.environment) or b"")
     assert hit(OTHER.encode(), one.environment) is None
 
 
 def test_token_beyond_half_its_life_is_no_ready_answer(one: Situation) -> None:
     one.login()
-    folder = one.home / ".ecr/ecsauth/answers"
+    folder = one.home / ".ecr/ecsauth-cache/answers"
     for path in folder.iterdir():
         path.unlink()
     one.now += LIFE - 10
@@ -170,24 +183,29 @@ def test_those_who_waited_take_over_the_failure(one: Situation) -> None:
         one.login()
     vault = one.vault()
     cache = one._open()
-    name = next(path.stem for path in (one.home / ".ecr/ecsauth").glob("*.failure"))
-    cache.put_failure(name, Failure("told by another", "hint", one.now + 5))
+    name = next(path.stem for path in (one.home / ".ecr/ecsauth-cache").glob("*.failure"))
+    one.now += 10
+    cache.put_failure(name, Failure("told by another", "hint", one.now))
     with pytest.raises(SourceError, match="told by another"):
         vault.login(server(HOST))
     assert one.calls == [HOST]
-    one.now += 6
+    cache.put_failure(name, Failure("of tomorrow", "hint", one.now + 86400))
     with pytest.raises(SourceError, match="access denied"):
         one.login()
+    one.now += 1
+    with pytest.raises(SourceError, match="access denied"):
+        one.login()
+    assert len(one.calls) == 3
 
 
 def test_fault_of_ours_is_shared_too(one: Situation) -> None:
-    def broken(_: Server) -> CachedToken:
+    def broken(_: Server, *, is_hurried: bool) -> CachedToken:
         raise KeyError("s3cret")
 
     vault = EcrVault(one._open, broken, Outside(one.environment, str(one.home), lambda *_: None))
     with pytest.raises(KeyError):
         vault.login(server(HOST))
-    (path,) = (one.home / ".ecr/ecsauth").glob("*.failure")
+    (path,) = (one.home / ".ecr/ecsauth-cache").glob("*.failure")
     assert "asking AWS failed" in path.read_text()
     assert "s3cret" not in path.read_text()
 
@@ -202,7 +220,8 @@ def test_warm_renews_ahead_of_time_and_all_answers(one: Situation) -> None:
     assert one.vault().is_due(server(HOST), 3600)
     assert one.vault().warm(server(HOST), 3600) == ([HOST, OTHER], True)
     assert len(one.calls) == 2
-    for path in (one.home / ".ecr/ecsauth/answers").iterdir():
+    for host in (HOST, OTHER):
+        path = one.home / ".ecr/ecsauth-cache/answers" / f"{host}@"
         assert "s3cret2" in path.read_text()
 
 
@@ -221,6 +240,7 @@ def test_failure_of_warming_is_told_even_if_the_old_token_goes_on(one: Situation
     one.is_down = True
     with pytest.raises(SourceError):
         one.vault().warm(server(HOST), 3600)
+    assert not one.hurried
     assert one.login() == Login("AWS", "s3cret1")
 
 
@@ -248,7 +268,7 @@ def test_failure_of_warming_is_told_even_if_the_old_token_goes_on(one: Situation
 def test_principal_is_what_decides_who_asks(
     first: dict[str, str], second: dict[str, str], is_same: bool
 ) -> None:
-    found = [principal_of("123456789012", item, "/h", b"", b"") for item in (first, second)]
+    found = [principal_of("123456789012", item, "/h", FILES) for item in (first, second)]
     assert (found[0] == found[1]) is is_same
 
 
@@ -257,7 +277,7 @@ def test_principal_is_what_decides_who_asks(
     [
         ("aws_secret_access_key = a", "aws_secret_access_key = b", True),
         ("aws_session_token=a", "AWS_SESSION_TOKEN = b", True),
-        ("aws_access_key_id = ASIA1", "aws_access_key_id=ASIA2", True),
+        ("role_arn=a\naws_access_key_id = ASIA1", "role_arn=a\naws_access_key_id=ASIA2", True),
         ("x_principal_expires = 1", "x_principal_expires = 2", True),
         ("aws_access_key_id = AKIA1", "aws_access_key_id = AKIA2", False),
         ("[a]", "[b]", False),
@@ -268,10 +288,159 @@ def test_principal_does_not_change_with_its_sessions(
     before: str, after: str, is_same: bool
 ) -> None:
     found = [
-        principal_of("", {}, "/h", b"", f"[default]\n{text}\n".encode()) for text in (before, after)
+        principal_of("", {}, "/h", files("", f"[default]\n{text}\n")) for text in (before, after)
     ]
     assert (found[0] == found[1]) is is_same
-    assert principal_of("", {}, "/h", b"a", b"") != principal_of("", {}, "/h", b"b", b"")
+    assert principal_of("", {}, "/h", files("a")) != principal_of("", {}, "/h", files("b"))
+
+
+def test_key_of_a_session_counts_unless_its_section_names_somebody() -> None:
+    def principal(key: str, more: str = "") -> str:
+        text = f"[default]\naws_access_key_id = {key}\n{more}\n[other]\nx_principal_arn = a\n"
+        return principal_of("", {}, "/h", files("", text))
+
+    assert principal("ASIA1") != principal("ASIA2")
+    assert principal("ASIA1", "x_principal_arn=a") == principal("ASIA2", "x_principal_arn=a")
+    assert principal("ASIA1", "role_arn=a") != principal("ASIA1", "role_arn=b")
+
+
+def test_instance_is_named_by_its_boot_if_by_nothing_else() -> None:
+    def principal(boot: str, config: str = "", **environment: str) -> str:
+        return principal_of("", environment, "/h", files(config), boot=boot)
+
+    assert principal("1") != principal("2")
+    assert principal("1", "x") == principal("2", "x")
+    assert principal("1", AWS_PROFILE="p") == principal("2", AWS_PROFILE="p")
+
+
+def test_secrets_that_variables_name_count() -> None:
+    one = {"AWS_CONTAINER_AUTHORIZATION_TOKEN": "alice"}
+    other = {"AWS_CONTAINER_AUTHORIZATION_TOKEN": "bob"}
+    assert principal_of("", one, "/h", FILES) != principal_of("", other, "/h", FILES)
+    found = [principal_of("", {}, "/h", FILES, secrets=item) for item in (b"a", b"b")]
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("variable", ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"])
+def test_files_of_the_sdk_are_found_as_botocore_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    (tmp_path / "c").write_text("x")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for named in ("~/c", "$HOME/c", "c", str(tmp_path / "c")):
+        found = read_sdk_files({variable: named}, str(tmp_path))
+        assert found is not None
+        one = found.config if variable == "AWS_CONFIG_FILE" else found.credentials
+        assert (one.path, one.content) == (str(tmp_path / "c"), b"x")
+
+
+def test_file_that_cannot_be_read_to_its_end_is_no_empty_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "large").write_bytes(b"x" * 1_100_000)
+    for name in ("fifo", "large", "."):
+        assert read_sdk_files({"AWS_CONFIG_FILE": str(tmp_path / name)}, "/h") is None
+    missing = read_sdk_files({"AWS_CONFIG_FILE": str(tmp_path / "none")}, "/h")
+    assert missing is not None
+    assert missing.config.mtime is None
+
+
+def test_config_that_cannot_be_read_means_no_cache(tmp_path: Path) -> None:
+    one = Situation(tmp_path, AWS_CONFIG_FILE=str(tmp_path))
+    one.login()
+    one.login()
+    assert len(one.calls) == 2
+    assert not (tmp_path / ".ecr").exists()
+
+
+def write_config(one: Situation, text: str, age: float) -> None:
+    path = one.home / ".aws" / "credentials"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    os.utime(path, (one.now - age, one.now - age))
+
+
+def test_changed_credentials_make_another_principal(one: Situation) -> None:
+    write_config(one, "aws_access_key_id=AKIA1", 100)
+    one.login()
+    write_config(one, "aws_access_key_id=AKIA2", 50)
+    assert one.login(OTHER) == Login("AWS", "s3cret2")
+    assert one.vault().hosts() == [OTHER]
+    assert one.login() == Login("AWS", "s3cret2")
+    write_config(one, "aws_access_key_id=AKIA1", 25)
+    assert one.login() == Login("AWS", "s3cret1")
+
+
+def test_token_is_not_kept_if_the_credentials_changed_meanwhile(one: Situation) -> None:
+    write_config(one, "aws_access_key_id=AKIA1", 100)
+    one.meanwhile = lambda: write_config(one, "aws_access_key_id=AKIA2", 50)
+    assert one.login() == Login("AWS", "s3cret1")
+    one.meanwhile = None
+    write_config(one, "aws_access_key_id=AKIA1", 25)
+    assert one.login() == Login("AWS", "s3cret2")
+
+
+def test_credentials_that_were_just_written_make_no_ready_answer(one: Situation) -> None:
+    write_config(one, "aws_access_key_id=AKIA1", 1)
+    one.login()
+    assert list((one.home / ".ecr/ecsauth-cache/answers").iterdir()) == []
+    write_config(one, "aws_access_key_id=AKIA1", 3)
+    one.login()
+    assert (one.home / ".ecr/ecsauth-cache/answers" / f"{HOST}@").exists()
+    assert len(one.calls) == 1
+
+
+def test_held_token_is_renewed_in_a_hurry_and_not_again_for_a_minute(one: Situation) -> None:
+    one.login()
+    assert not one.hurried
+    one.now += LIFE / 2
+    one.is_down = True
+    assert one.login() == Login("AWS", "s3cret1")
+    assert one.hurried
+    assert len(one.calls) == 2
+    one.now += 59
+    one.login()
+    assert len(one.calls) == 2
+    one.now += 2
+    one.login()
+    assert len(one.calls) == 3
+    one.is_down = False
+    one.now += 61
+    assert one.login() == Login("AWS", "s3cret4")
+
+
+def test_nobody_waits_for_a_renewal_who_has_a_token(one: Situation) -> None:
+    import fcntl
+
+    one.login()
+    one.now += LIFE / 2
+    name = next(path.stem for path in (one.home / ".ecr/ecsauth-cache").glob("*.token"))
+    lock = one._open().lock(name)
+    assert lock is not None
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    assert one.login() == Login("AWS", "s3cret1")
+    assert len(one.calls) == 1
+    os.close(lock)
+    assert one.login() == Login("AWS", "s3cret2")
+
+
+def test_warm_gives_nobody_the_token_of_another_principal(tmp_path: Path) -> None:
+    one = Situation(tmp_path, AWS_PROFILE_123456789012="other")
+    own = server(HOST)
+    assert own.registry is not None
+    nameless = Server("", replace(own.registry, host="", registry_id=""))
+    assert one.vault().warm(nameless, 3600) == ([HOST], True)
+    assert one.calls == ["", HOST], "that account is asked for as its profile"
+    assert one.login() == Login("AWS", "s3cret2")
+
+
+def test_warm_refuses_a_host_of_another_region(one: Situation) -> None:
+    there = server(ELSEWHERE)
+    assert there.registry is not None
+    nameless = Server("", replace(there.registry, host="", registry_id=""))
+    with pytest.raises(SourceError, match="no ECR registry of that region"):
+        one.vault().warm(nameless, 3600)
+    assert one.vault().hosts() == []
 
 
 def test_token_name_is_a_plain_file_name() -> None:

@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,14 +115,83 @@ def test_uninstall_of_one_registry_keeps_the_program(
     assert (bin_dir / PROGRAM).exists()
 
 
-def test_program_of_others_is_kept_beside_ours(ecsauth: Run, bin_dir: Path) -> None:
+def test_program_of_others_steps_aside_and_comes_back(ecsauth: Run, bin_dir: Path) -> None:
     bin_dir.mkdir()
-    (bin_dir / PROGRAM).write_text("#!/bin/sh\necho theirs\n")
+    program = bin_dir / PROGRAM
+    program.write_text("#!/bin/sh\necho theirs\n")
+    program.chmod(0o755)
     refused = ecsauth("install", "helper", "--bin-dir", bin_dir, "--uninstall")
     assert "is not ecsauth's, and stays" in refused.err
     result = ecsauth("install", "helper", "--bin-dir", bin_dir, HOST)
-    assert "it is kept beside it" in result.err
-    assert "theirs" in (bin_dir / f"{PROGRAM}.ecsauth-previous").read_text()
+    assert f"it becomes {PROGRAM}.ecsauth-previous" in result.err
+    assert "(ecsauth)" in ask(bin_dir, "version").stdout
+    gone = ecsauth("install", "helper", "--bin-dir", bin_dir, "--uninstall")
+    assert f"+ {program} (which was there before)" in gone.out
+    assert ask(bin_dir, "version").stdout == "theirs\n"
+    assert [path.name for path in bin_dir.iterdir()] == [PROGRAM]
+
+
+def test_program_behind_a_link_is_not_written_over(
+    ecsauth: Run, bin_dir: Path, tmp_path: Path
+) -> None:
+    bin_dir.mkdir()
+    shared = tmp_path / "multi-call"
+    shared.write_text("#!/bin/sh\necho theirs\n")
+    shared.chmod(0o755)
+    (bin_dir / PROGRAM).symlink_to(shared)
+    ecsauth("install", "helper", "--bin-dir", bin_dir, HOST)
+    assert "theirs" in shared.read_text()
+    assert "(ecsauth)" in ask(bin_dir, "version").stdout
+    ecsauth("install", "helper", "--bin-dir", bin_dir, "--uninstall")
+    assert (bin_dir / PROGRAM).readlink() == shared
+
+
+def test_users_see_nothing_of_our_environment(
+    ecsauth: Run, bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen"
+    spy = tmp_path / "python"
+    spy.write_text(f'#!/bin/sh\nenv > {seen}\nexec {sys.executable} "$@"\n')
+    spy.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(spy))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    assert ecsauth("install", "helper", "--bin-dir", bin_dir, HOST).code == 0
+    assert "HOME=" in seen.read_text()
+    assert SECRET not in seen.read_text()
+
+
+@pytest.mark.parametrize("text", ['{"auths":{},"auths":{}}', '{"credHelpers":{},"CredHelpers":{}}'])
+def test_member_that_is_there_twice_is_not_guessed_at(
+    ecsauth: Run, bin_dir: Path, config: Path, text: str
+) -> None:
+    config.parent.mkdir()
+    config.write_text(text)
+    result = ecsauth("install", "helper", "--bin-dir", bin_dir, HOST)
+    assert result.code == 4
+    assert "more than once" in result.err
+    assert config.read_text() == text
+
+
+def test_new_bin_dir_is_open_to_all_whatever_the_umask(ecsauth: Run, tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        ecsauth("install", "helper", "--bin-dir", tmp_path / "a" / "b", HOST)
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / PROGRAM):
+        assert path.stat().st_mode & 0o777 == 0o755
+
+
+def test_named_user_is_meant_whatever_home_says(
+    ecsauth: Run, bin_dir: Path, config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    me = pwd.getpwuid(os.geteuid())
+    mine = pwd.struct_passwd((*me[:5], str(tmp_path / "mine"), me[6]))
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: mine)
+    ecsauth("install", "helper", "--bin-dir", bin_dir, "--user", me.pw_name, HOST)
+    assert (tmp_path / "mine" / ".docker" / "config.json").exists()
+    assert not config.exists()
 
 
 def test_login_that_is_taken_out_is_not_kept_beside(
