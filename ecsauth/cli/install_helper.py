@@ -21,13 +21,12 @@ from ecsauth.errors import TargetError, UsageError
 from ecsauth.files import locked, previous_path, read_regular, remove, target_error, write_atomic
 from ecsauth.files import read_state as read_file
 from ecsauth.helper.docker_settings import Edited, Wanted, put_in, take_out
-from ecsauth.helper.launcher import MARK, launcher_text
+from ecsauth.helper.launcher import MARK, PACKAGE_CODE, launcher_text
 from ecsauth.helper.protocol import PROGRAM, parse_server_url
 from ecsauth.sources import Account
 
 _PROGRAM_MODE = 0o755
 _LOCK_SECONDS = 10.0
-_CODE = "from ecsauth.helper.entry import main; main()"
 _CHECK_SECONDS = 30.0
 
 
@@ -162,8 +161,8 @@ def _as_user(account: Account | None) -> Iterator[None]:
 def _command() -> list[str]:
     """Return what runs the package's helper, whatever directory and variables a caller has."""
     if not site.ENABLE_USER_SITE or not __file__.startswith(site.getusersitepackages()):
-        return [sys.executable, "-I", "-c", _CODE]
-    return [sys.executable, "-E", "-c", f"import sys; del sys.path[0]; {_CODE}"]
+        return [sys.executable, "-I", "-c", PACKAGE_CODE]
+    return [sys.executable, "-E", "-c", f"import sys; del sys.path[0]; {PACKAGE_CODE}"]
 
 
 def _check_command(account: Account | None) -> None:

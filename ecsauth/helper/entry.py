@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
+import _signal  # signal, without what it takes to load it
 import os
 import sys
 from typing import NoReturn
 
 from ecsauth.helper.answers import hit
 
-_INTERRUPTED = 130
-
 
 def main() -> NoReturn:
     """Do what the arguments of the process say, and exit."""
-    try:
-        code = _run()
-    except KeyboardInterrupt:
-        os._exit(_INTERRUPTED)
-    sys.exit(code)
-
-
-def _run() -> int:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback
     data: list[bytes] = []
     if sys.argv[1:] == ["get"]:
         data.append(_read())
@@ -29,7 +21,7 @@ def _run() -> int:
             _print(answer)
     from ecsauth.helper.program import run
 
-    return run(sys.argv[1:], lambda: data[0] if data else _read())
+    sys.exit(run(sys.argv[1:], lambda: data[0] if data else _read()))
 
 
 def _print(answer: bytes) -> NoReturn:

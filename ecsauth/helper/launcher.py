@@ -34,6 +34,11 @@ from ecsauth.helper.protocol import NOT_FOUND, PROGRAM
 
 MARK = '# Put in place by "ecsauth install helper"'
 
+PACKAGE_CODE = (
+    "import _signal as s; s.signal(2, s.SIG_DFL); from ecsauth.helper.entry import main; main()"
+)
+"""What the launcher gives to Python: from its first moment on, Ctrl-C ends it without a word."""
+
 _HOST = f"{string.ascii_lowercase}{string.digits}.-"
 _PROFILE = f"{string.ascii_letters}{string.digits}._-"
 

@@ -19,8 +19,6 @@ from ecsauth.helper.vault import EcrVault, Outside
 if TYPE_CHECKING:
     from ecsauth.sources.ecr import EcrTokens
 
-_INTERRUPTED = 130
-
 
 def run(arguments: Sequence[str], read: Callable[[], bytes]) -> int:
     """Do one action of this process and return its exit code.
@@ -30,6 +28,7 @@ def run(arguments: Sequence[str], read: Callable[[], bytes]) -> int:
         read: reads standard input to its end.
 
     """
+    os.umask(0o077)  # one that takes our own bits away would lock us out of what we make
     environment = dict(os.environ)
     say = _Reasons(environment)
     try:
@@ -40,8 +39,6 @@ def run(arguments: Sequence[str], read: Callable[[], bytes]) -> int:
             ignores_storage=environment.get("AWS_ECR_IGNORE_CREDS_STORAGE", "").lower() == "true",
             is_strict=bool(environment.get("ECSAUTH_STRICT")),
         )
-    except KeyboardInterrupt:
-        return _INTERRUPTED
     except Exception as error:  # a traceback may show a secret, and docker would show it
         say("error", f"unexpected: {_where(error)}; this is a fault of ecsauth: report it")
         reply = Reply(NOT_FOUND, 1)

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import stat
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from ecsauth.helper.launcher import launcher_text
+from ecsauth.helper.launcher import PACKAGE_CODE, launcher_text
 from tests.conftest import Result, need, need_root
 from tests.lab.aws_stub import (
     HOST,
@@ -34,7 +35,7 @@ from tests.lab.test_metadata import run_on
 from tests.unit.test_canary import SECRET, assert_silent
 
 NOT_FOUND = "credentials not found in native keychain\n"
-PACKAGE = [sys.executable, "-I", "-c", "from ecsauth.helper.entry import main; main()"]
+PACKAGE = [sys.executable, "-I", "-c", PACKAGE_CODE]
 
 
 class User:
@@ -341,6 +342,111 @@ def test_token_that_has_not_expired_covers_a_failure(user: User) -> None:
     assert user.run().out == NOT_FOUND
 
 
+def test_token_in_hand_is_answered_in_seconds_while_aws_hangs(user: User) -> None:
+    user.aws.answers[PRIVATE] = token_answer(HOST, life=30)
+    user.secret()
+    for path in (user.cache / "ecsauth-cache").glob("*.token"):
+        token = json.loads(path.read_text())
+        token["requested_at"] -= 60
+        path.write_text(json.dumps(token))
+    shutil.rmtree(user.cache / "ecsauth-cache" / "answers")
+    user.aws.answers[PRIVATE] = slowly(60, token_answer(HOST))
+    begun = time.monotonic()
+    assert user.secret() == "t0ken"
+    assert time.monotonic() - begun < 8
+    begun = time.monotonic()
+    assert user.secret() == "t0ken"
+    assert time.monotonic() - begun < 2, "for a minute nobody asks again"
+    assert len(user.aws.calls) == 2
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", "2>&1 >&3 3>&- | head -c 0 >&2"])
+def test_answer_does_not_depend_on_who_reads_the_reasons(user: User, redirection: str) -> None:
+    environment = {**user.environment, "ECSAUTH_DEBUG": "1"}
+    done = subprocess.run(
+        ["sh", "-c", f'{{ printf {HOST} | "$@" get {redirection}; }} 3>&1', "sh", *PACKAGE],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert '"t0ken"' in done.stdout
+
+
+def test_interrupt_leaves_no_traceback(user: User) -> None:
+    user.aws.answers[PRIVATE] = slowly(20, token_answer(HOST))
+    for milliseconds in (10, 30, 50, 80, 120, 400):
+        process = subprocess.Popen(
+            [*PACKAGE, "get"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**user.environment, "AWS_ECR_DISABLE_CACHE": "1"},
+        )
+        if milliseconds > 40 and process.stdin:
+            process.stdin.write(HOST.encode())
+            process.stdin.close()
+            process.stdin = None
+        time.sleep(milliseconds / 1000)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        assert out == b""
+        assert b"ecsauth" not in err, "Python's own start is not ours to catch"
+        assert process.returncode in (-signal.SIGINT, 1)
+
+
+def test_login_of_changed_keys_is_another(user: User) -> None:
+    def keys(name: str) -> None:
+        (user.home / ".aws").mkdir(exist_ok=True)
+        path = user.home / ".aws" / "credentials"
+        path.write_text(f"[default]\naws_access_key_id={name}\naws_secret_access_key=s\n")
+        os.utime(path, (time.time() - 60, time.time() - 60 - len(name)))
+
+    def answer(region: str, _: dict[str, Any]) -> Any:
+        by = user.aws.calls[-1].split()[-1]
+        return token_answer(HOST, password=f"of-{by}")(region, {})
+
+    user.aws.answers[PRIVATE] = answer
+    del user.environment["AWS_ACCESS_KEY_ID"], user.environment["AWS_SECRET_ACCESS_KEY"]
+    other = HOST.replace("123456789012", "999999999999")
+    for name in ("AKIAONE", "AKIATHREE", "AKIAONE"):
+        keys(name)
+        for host in (other, HOST, other, HOST):
+            assert user.secret(host) == f"of-{name}"
+    assert len(user.aws.calls) == 2
+
+
+@pytest.mark.parametrize("umask", [0o777, 0o477, 0o000])
+def test_umask_of_the_caller_is_no_matter(user: User, umask: int) -> None:
+    need_root()
+    need("setpriv")
+    os.chown(user.home, 12345, 12345)
+    _let_others_in(user.home)
+    environment = {**user.environment, "PYTHONPATH": str(Path(__file__).parents[2])}
+    code = "from ecsauth.helper.program import make_vault as m; import os\n"
+    code += "from ecsauth.helper.cache import CachedToken; import time; n = int(time.time())\n"
+    code += f"os.umask({umask}); from ecsauth.helper import program\n"
+    code += "program.run(['list'], bytes); v = m(dict(os.environ), print); c = v._cache\n"
+    code += "c.put('a' * 40, CachedToken('AWS', 'x', n, n + 9), n); print(c.get('a' * 40, n))"
+    done = subprocess.run(
+        [
+            "setpriv",
+            "--reuid",
+            "12345",
+            "--regid",
+            "12345",
+            "--clear-groups",
+            "python3",
+            "-c",
+            code,
+        ],
+        env={**environment, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
+    assert "username='AWS'" in done.stdout, done.stderr
+
+
 def test_logout_cures_a_bad_token(user: User) -> None:
     user.secret()
     user.aws.answers[PRIVATE] = token_answer(HOST, password="n3w")
@@ -592,6 +698,32 @@ def test_refresh_keeps_the_cache_warm(
     assert failed.code == 3
     assert "access denied" in failed.err
     assert user.secret() == "t0ken"
+
+
+def test_cache_that_cannot_be_kept_warm_is_an_error(
+    ecsauth: Callable[..., Result], user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**user.environment, "AWS_ECR_DISABLE_CACHE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    done = ecsauth("refresh", "ecr:us-west-2", "--to", "helper:")
+    assert done.code == 4
+    assert "there is no cache to keep warm" in done.err
+    assert user.aws.calls == []
+    monkeypatch.delenv("AWS_ECR_DISABLE_CACHE")
+    user.cache.mkdir()
+    user.cache.chmod(0o777)
+    assert ecsauth("refresh", "ecr:us-west-2", "--to", "helper:").code == 4
+    user.cache.chmod(0o700)
+    assert ecsauth("refresh", "ecr:us-west-2", "--to", "helper:").code == 0
+
+
+def test_sources_without_ecr_are_not_the_helpers_business(
+    ecsauth: Callable[..., Result], login_file: Callable[..., Path]
+) -> None:
+    path = login_file({"q.io": {"auth": "dTpw"}})
+    done = ecsauth("refresh", path, "--to", "helper:")
+    assert done.code == 2
+    assert "takes tokens of ECR only" in done.err
 
 
 def test_source_with_its_own_identity_is_not_the_helpers_business(
