@@ -19,6 +19,7 @@ from ecsauth.jsontext import (
     loads,
     loads_pairs,
     loads_spelled,
+    plain,
 )
 
 TYPE_NAME = "EngineAuthType"
@@ -42,7 +43,7 @@ def read_engine_auth(data: bytes) -> EngineAuth:
         if name.casefold() == TYPE_NAME.casefold() and isinstance(value, str):
             auth_type = value
         elif name.casefold() == DATA_NAME.casefold() and value is not None:
-            auth_data = dumps_ascii(_plain(value))
+            auth_data = dumps_ascii(plain(value))
     return EngineAuth(auth_type, auth_data)
 
 
@@ -61,7 +62,7 @@ def write_engine_auth(data: bytes, engine_auth: EngineAuth) -> bytes:
     """
     ours = {TYPE_NAME.casefold(), DATA_NAME.casefold()}
     members = {
-        name: _plain(value)
+        name: plain(value)
         for name, value in _parse(data, loads_spelled)
         if name.casefold() not in ours
     }
@@ -90,9 +91,3 @@ def _parse(data: bytes, parse: Any) -> Pairs:
             "the usual one is /etc/ecs/ecs.config.json",
         )
     return document
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Pairs):
-        return {name: _plain(item) for name, item in value}
-    return [_plain(item) for item in value] if isinstance(value, list) else value

@@ -106,3 +106,14 @@ class CheckError(EcsauthError):
     """What was checked costs the agent credentials."""
 
     exit_code = 7
+
+
+def fault_place(error: BaseException) -> str:
+    """Name the type and the place of an error that is not ours; its message may hold a secret."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None:
+        return type(error).__name__
+    name = last.tb_frame.f_code.co_filename.rpartition("/")[2]
+    return f"{type(error).__name__} at {name}:{last.tb_lineno}"

@@ -90,6 +90,13 @@ def dumps_spelled(value: Any, indent: int | str) -> str:
     return _SPELLED_NUMBER.sub(r"\1", text)
 
 
+def plain(value: Any) -> Any:
+    """Return a value with every `Pairs` in it as a dict; of duplicate names the last wins."""
+    if isinstance(value, Pairs):
+        return {name: plain(item) for name, item in value}
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
 def loads_lenient(text: str) -> Any:
     r"""Parse JSON text that a person or a shell has mangled; None if nothing can be made of it.
 

@@ -11,7 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-_REPEATABLE = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException"})
+from ecsauth.aws.failure import THROTTLED
+
 _SETTINGS = (
     "use_fips_endpoint",
     "use_dualstack_endpoint",
@@ -50,9 +51,7 @@ def call_directly(
     """
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
-    from botocore.exceptions import ClientError, HTTPClientError, NoCredentialsError
-    from botocore.httpsession import URLLib3Session
-    from botocore.utils import get_environ_proxies
+    from botocore.exceptions import NoCredentialsError
 
     url = _endpoint(core, environment, service, region)
     if not url:
@@ -67,30 +66,46 @@ def call_directly(
     }
     request = AWSRequest("POST", url, data=b"{}", headers=headers)
     SigV4Auth(credentials.get_frozen_credentials(), service, region).add_auth(request)
-    http = URLLib3Session(
-        verify=core.get_config_variable("ca_bundle") or True,
-        proxies=get_environ_proxies(url),
-        timeout=timeout,
-    )
-    try:
-        answer = http.send(request.prepare())
-        data = json.loads(answer.content)
-    except (HTTPClientError, ValueError):
-        return None
+    answer, data = _send(core, request.prepare(), timeout)
     if not isinstance(data, dict) or answer.status_code >= 500:
         return None
     if answer.status_code == 200:
         return data
     code = str(data.get("__type", "")).rpartition("#")[2]
-    if code in _REPEATABLE or answer.status_code == 429:
+    if code in THROTTLED or answer.status_code == 429:
         return None
+    raise _refusal(code, data, answer, operation)
+
+
+def _send(core: Any, request: Any, timeout: tuple[float, float]) -> tuple[Any, Any]:
+    """Return the answer and the JSON in it; None and None if there is none."""
+    from botocore.exceptions import HTTPClientError
+    from botocore.httpsession import URLLib3Session
+    from botocore.utils import get_environ_proxies
+
+    http = URLLib3Session(
+        verify=core.get_config_variable("ca_bundle") or True,
+        proxies=get_environ_proxies(request.url),
+        timeout=timeout,
+    )
+    try:
+        answer = http.send(request)
+        return answer, json.loads(answer.content)
+    except (HTTPClientError, ValueError):
+        return None, None
+
+
+def _refusal(code: str, data: Mapping[str, Any], answer: Any, operation: str) -> Exception:
+    """Return what a client would raise."""
+    from botocore.exceptions import ClientError
+
     said = str(data.get("message") or data.get("Message") or "")
-    metadata = {"HTTPStatusCode": answer.status_code, "HTTPHeaders": dict(answer.headers)}
-    lowered = {str(name).lower(): value for name, value in metadata["HTTPHeaders"].items()}
-    metadata["HTTPHeaders"] = lowered
-    raise ClientError(
+    headers = {str(name).lower(): value for name, value in answer.headers.items()}
+    metadata = {"HTTPStatusCode": answer.status_code, "HTTPHeaders": headers}
+    error: Exception = ClientError(
         {"Error": {"Code": code, "Message": said}, "ResponseMetadata": metadata}, operation
     )
+    return error
 
 
 def _endpoint(core: Any, environment: Mapping[str, str], service: str, region: str) -> str:

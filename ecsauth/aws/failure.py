@@ -29,7 +29,7 @@ _UNKNOWN_KEYS = frozenset(
         "InvalidAccessKeyId",
     }
 )
-_THROTTLED = frozenset(
+THROTTLED = frozenset(
     {
         "ThrottlingException",
         "Throttling",
@@ -153,7 +153,7 @@ def _answered(response: Mapping[str, Any], call: Call, principal: Callable[[], s
             "look at the keys; a region of another partition, or one that the account has not"
             " enabled, does not know them either",
         )
-    if code in _THROTTLED:
+    if code in THROTTLED:
         return SourceError(f"{call.subject}: AWS throttles {call.action}", "wait, then try again")
     if code == "NoSuchBucket":
         return SourceError(f"{call.subject}: there is no such bucket", "look at its name")

@@ -15,7 +15,6 @@ if sys.platform == "win32":
 import os
 import signal
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -24,7 +23,7 @@ from click.core import ParameterSource
 from ecsauth.cli.console import say, say_error, set_log_format, settle_streams
 from ecsauth.cli.environment import keep_arguments, own_environment, place_of
 from ecsauth.cli.group import cli
-from ecsauth.errors import EcsauthError, TargetError, UsageError
+from ecsauth.errors import EcsauthError, TargetError, UsageError, fault_place
 
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
@@ -69,7 +68,7 @@ def _run(arguments: Sequence[str]) -> int:
         say("error", f"the output was not written: {error.strerror}")
         return TargetError.exit_code
     except Exception as error:
-        say("error", f"unexpected: {_where(error)}; this is a fault of ecsauth: report it")
+        say("error", f"unexpected: {fault_place(error)}; this is a fault of ecsauth: report it")
         return EcsauthError.exit_code
     return code if isinstance(code, int) else 0
 
@@ -111,14 +110,3 @@ def _usage_words(error: click.ClickException) -> str:
 def _help_command(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     return f"{context.command_path if context else 'ecsauth'} --help"
-
-
-def _where(error: Exception) -> str:
-    """Name the type and the place; the message and the values may hold a secret."""
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    if last is None:
-        return type(error).__name__
-    name = Path(last.tb_frame.f_code.co_filename).name
-    return f"{type(error).__name__} at {name}:{last.tb_lineno}"

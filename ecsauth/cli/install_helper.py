@@ -107,7 +107,7 @@ def _host(text: str) -> str:
 
 
 def _account(user: str | None) -> Account | None:
-    """Return the account of a user that is not ourselves.
+    """Return the account of the user that is named; None if none is.
 
     Raises:
         UsageError: there is no such user, or we may not act for him.

@@ -32,6 +32,7 @@ from ecsauth.cli.warming import Warmed, check_sources, warm
 from ecsauth.errors import AgentError, EcsauthError, SourceError, UsageError
 from ecsauth.refresh import Refreshed, RefreshRequest, TargetResult
 from ecsauth.refresh import refresh as refresh_targets
+from ecsauth.restart import Restarted
 from ecsauth.sources import AnySource, parse_source
 from ecsauth.targets import HELPER, parse_target
 from ecsauth.targets.local_file import LocalFile
@@ -146,22 +147,13 @@ def run_refresh(
         codes = [_code(result) for result in done.results]
         _say(done, **given)
         restarted = None
+        if not given["dry_run"]:
+            restarted = _finish(work, done, codes, memory, now, given)
         warmed = None
-        if warms:
+        if warms:  # last: nobody waits for it, and AWS may take its time
             warmed = warm(parsed, force=given["force"], dry_run=given["dry_run"])
             codes.append(warmed.code)
             _say_warmed(warmed, given["as_json"])
-        if not given["dry_run"]:
-            for result in done.results:
-                if result.outcome.written:  # known even if what follows is cut off
-                    memory.remember(result, None, int(now))
-            work.note_written()
-            restarted = work.finish()
-            agents = say_restarted(restarted, quiet=given["quiet"], to_stdout=not given["as_json"])
-            for index, result in enumerate(done.results):
-                if result.target in work.files:
-                    codes[index] = max(codes[index], agents)
-                memory.remember(result, codes[index], int(now))
     if given["as_json"]:
         document = _as_json(done, codes)
         document["targets"] += [warmed.as_json()] if warmed else []
@@ -171,6 +163,28 @@ def run_refresh(
 
         write_metrics(local, given["prometheus"], given["state_dir"], given["introspection_url"])
     return max(codes)
+
+
+def _finish(
+    work: AgentWork,
+    done: Refreshed,
+    codes: list[int],
+    memory: StateMemory,
+    now: float,
+    given: dict[str, Any],
+) -> Restarted | None:
+    """Restart the agent if that is due; remember what became of each target, codes included."""
+    for result in done.results:
+        if result.outcome.written:  # known even if what follows is cut off
+            memory.remember(result, None, int(now))
+    work.note_written()
+    restarted = work.finish()
+    agents = say_restarted(restarted, quiet=given["quiet"], to_stdout=not given["as_json"])
+    for index, result in enumerate(done.results):
+        if result.target in work.files:
+            codes[index] = max(codes[index], agents)
+        memory.remember(result, codes[index], int(now))
+    return restarted
 
 
 def _left_alone(

@@ -30,6 +30,7 @@ class Warmed:
         renewed: hosts that a new token serves.
         kept: hosts whose token is fresh.
         problems: one for each source that gave none.
+        is_dry: nothing was fetched; `renewed` would have been.
 
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -101,7 +101,7 @@ class Cache(Protocol):
     def hosts(self, now: float) -> dict[str, str]:
         """Return host → name of its token, for those that have not expired."""
 
-    def drop(self, name: str, hosts: Iterator[str]) -> None:
+    def drop(self, name: str, hosts: Iterable[str]) -> None:
         """Forget a token and the ready answers for hosts."""
 
     def lock(self, name: str) -> int | None:
@@ -132,7 +132,7 @@ class NoCache:
         """Return none."""
         return {}
 
-    def drop(self, name: str, hosts: Iterator[str]) -> None:
+    def drop(self, name: str, hosts: Iterable[str]) -> None:
         """Forget nothing."""
 
     def lock(self, name: str) -> None:
@@ -229,7 +229,7 @@ class FileCache:
                 found[host] = answer.token_name
         return found
 
-    def drop(self, name: str, hosts: Iterator[str]) -> None:
+    def drop(self, name: str, hosts: Iterable[str]) -> None:
         """Forget a token and the ready answers for hosts."""
         self._tokens.remove(name + _TOKEN)
         for host in hosts:

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ecsauth.errors import RegistryNameError, TargetError
-from ecsauth.jsontext import JSONTextError, dumps_spelled, loads_spelled
-from ecsauth.jsontext import Pairs as _Pairs
+from ecsauth.jsontext import JSONTextError, dumps_spelled, loads_spelled, plain
 from ecsauth.registry import is_ecr_public, parse_auth_key, parse_ecr_host
 
 HELPER = "ecr-login"
@@ -168,7 +167,7 @@ def _parse(data: bytes, name: str) -> dict[str, Any]:
         return {}
     try:
         pairs = loads_spelled(data.decode("utf-8"))
-        document = _plain(pairs)
+        document = plain(pairs)
     except UnicodeDecodeError:
         raise TargetError(f"{name} is not UTF-8 text", "docker cannot read it either") from None
     except JSONTextError as error:
@@ -180,12 +179,6 @@ def _parse(data: bytes, name: str) -> dict[str, Any]:
         if names.count(wanted.casefold()) > 1:
             raise TargetError(f"{name} has {wanted} more than once", "make it one first")
     return document
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, _Pairs):
-        return {name: _plain(item) for name, item in value}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def _object(members: dict[str, Any], wanted: str, name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
+from ecsauth.errors import fault_place
 from ecsauth.helper.answers import cache_directory, is_disabled
 from ecsauth.helper.cache import Cache, CachedToken, NoCache, open_cache
 from ecsauth.helper.log import Log, redacted
@@ -40,7 +41,7 @@ def run(arguments: Sequence[str], read: Callable[[], bytes]) -> int:
             is_strict=bool(environment.get("ECSAUTH_STRICT")),
         )
     except Exception as error:  # a traceback may show a secret, and docker would show it
-        say("error", f"unexpected: {_where(error)}; this is a fault of ecsauth: report it")
+        say("error", f"unexpected: {fault_place(error)}; this is a fault of ecsauth: report it")
         reply = Reply(NOT_FOUND, 1)
     return _print(reply)
 
@@ -132,12 +133,3 @@ def _print(reply: Reply) -> int:
     except OSError:
         return 1  # nobody reads it
     return reply.code
-
-
-def _where(error: Exception) -> str:
-    """Name the type and the place; the message may hold a secret."""
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    place = f" at {Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno}" if last else ""
-    return f"{type(error).__name__}{place}"

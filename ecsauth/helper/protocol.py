@@ -78,6 +78,11 @@ class Server:
     host: str
     registry: EcrRegistry | None
 
+    @property
+    def fips(self) -> bool:
+        """Whether its token comes from a FIPS endpoint."""
+        return self.registry is not None and self.registry.fips
+
 
 class Vault(Protocol):
     """Where logins come from."""

@@ -111,7 +111,7 @@ class EcrVault:
 
         """
         begun = self._outside.clock()
-        name = self._name(server, fips=server.registry is not None and server.registry.fips)
+        name = self._name(server, fips=server.fips)
         held = self._cache.get(name, begun)
         if held is not None and held.is_fresh(begun, ahead):
             self._keep_answer(server, held)
@@ -129,7 +129,8 @@ class EcrVault:
             if held is None:
                 self._outside.log("error", f"no login: {error}")
                 raise
-            self._outside.log("warning", f"the cached token goes on: {error}")
+            until = f"until {_utc(held.expires_at)}"
+            self._outside.log("warning", f"the cached token is used, {until}: {error}")
             if not is_lenient:
                 raise
             return held, False
@@ -154,7 +155,7 @@ class EcrVault:
     def is_due(self, server: Server, ahead: float) -> bool:
         """Return whether `warm` would ask AWS."""
         now = self._outside.clock()
-        name = self._name(server, fips=server.registry is not None and server.registry.fips)
+        name = self._name(server, fips=server.fips)
         token = self._cache.get(name, now)
         return token is None or not token.is_fresh(now, ahead)
 
@@ -177,9 +178,7 @@ class EcrVault:
             )
         if not self._names(own) & self._names(server):  # that account has a principal of its own
             return self.warm(own, ahead)
-        others = [found for host in self.hosts() if (found := parse_server_url(host))]
-        names = self._names(server)
-        served = [own, *(one for one in others if one != own and self._names(one) & names)]
+        served = {own, *self._served_like(server)}
         for one in served:
             self._keep_answer(one, token)
         return sorted(one.host for one in served), is_new
@@ -191,17 +190,23 @@ class EcrVault:
 
     def forget(self, server: Server) -> None:
         """Drop the token that serves a registry, and the answers that were made of it."""
-        names = self._names(server)
-        others = [parse_server_url(host) for host in self.hosts()]
-        hosts = {other.host for other in others if other and self._names(other) & names}
-        for name in names:
-            self._cache.drop(name, iter({server.host, *hosts}))
+        hosts = {server.host, *(one.host for one in self._served_like(server))}
+        for name in self._names(server):
+            self._cache.drop(name, hosts)
 
     def hosts(self) -> list[str]:
         """Return the hosts whose tokens are cached for this principal."""
+        return sorted(server.host for server in self._servers())
+
+    def _servers(self) -> list[Server]:
         found = self._cache.hosts(self._outside.clock())
         servers = [server for host in found if (server := parse_server_url(host))]
-        return sorted(one.host for one in servers if found[one.host] in self._names(one))
+        return [one for one in servers if found[one.host] in self._names(one)]
+
+    def _served_like(self, server: Server) -> list[Server]:
+        """Return those of the cache that the same token serves."""
+        names = self._names(server)
+        return [one for one in self._servers() if self._names(one) & names]
 
     def _look(self, name: str, begun: float, ahead: float) -> CachedToken | None:
         now = self._outside.clock()
@@ -237,7 +242,7 @@ class EcrVault:
             return
         if token.is_fresh(now):
             reply = login_reply(server.host, Login(token.username, token.password))
-            name = self._name(server, fips=server.registry is not None and server.registry.fips)
+            name = self._name(server, fips=server.fips)
             self._cache.answer(server.host, name, token, reply.encode("ascii"), files)
 
     def _names(self, server: Server) -> set[str]:

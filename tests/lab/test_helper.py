@@ -337,7 +337,7 @@ def test_token_that_has_not_expired_covers_a_failure(user: User) -> None:
     time.sleep(2.5)
     user.aws.answers[PRIVATE] = error_answer(400, "AccessDeniedException")
     assert user.secret() == "t0ken"
-    assert "the cached token goes on" in user.log
+    assert "the cached token is used, until " in user.log
     time.sleep(2)
     assert user.run().out == NOT_FOUND
 

@@ -195,7 +195,7 @@ def test_drop_forgets_token_and_answers(cache: FileCache) -> None:
     cache.put(NAME_A, TOKEN, NOW)
     cache.answer(HOST, NAME_A, TOKEN, b"{}", NO_FILES)
     cache.answer("public.ecr.aws", NAME_A, TOKEN, b"{}", NO_FILES)
-    cache.drop(NAME_A, iter([HOST]))
+    cache.drop(NAME_A, [HOST])
     assert cache.get(NAME_A, NOW) is None
     assert cache.hosts(NOW) == {"public.ecr.aws": NAME_A}
 

@@ -112,7 +112,9 @@ def test_failure_of_aws_is_covered_by_a_token_that_has_not_expired(one: Situatio
     one.now += LIFE - 1
     one.is_down = True
     assert one.login() == Login("AWS", "s3cret1")
-    assert one.logged[-1].startswith(f"warning the cached token goes on: {HOST}: ")
+    assert one.logged[-1].startswith(
+        "warning the cached token is used, until 2027-01-15 20:00 UTC: "
+    )
     one.now += 1
     with pytest.raises(SourceError, match="access denied"):
         one.login()
