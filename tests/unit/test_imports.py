@@ -21,6 +21,7 @@ CORE = {
     "ecs_config",
     "agent_json",
     "layout",
+    "printed",
     "recover",
     "plan",
     "lease",
