@@ -56,6 +56,7 @@ NAMES = frozenset(
         "LOG_FORMAT",
         "MIN_RESTART_INTERVAL",
         "OUTPUT",
+        "PRINT",
         "PROMETHEUS",
         "PRUNE_EXPIRED",
         "QUIET",

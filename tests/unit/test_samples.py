@@ -18,6 +18,14 @@ ELSEWHERE = {
     "iam-publisher.json": "lab/test_policies.py",
     "iam-instance.json": "lab/test_policies.py",
     "user-data.sh": "lab/test_user_data.py",
+    "containers/auth.json": "lab/test_hosts.py",
+    "containers/docker-config.json": "lab/test_hosts.py",
+    "containers/docker-config.store.json": "lab/test_hosts.py",
+    "containers/image-pull-secret.sh": "lab/test_hosts.py",
+    "containers/registries.conf": "lab/test_hosts.py",
+    "gitlab-runner/config.toml": "lab/test_hosts.py",
+    "gitlab-runner/job-config.json": "lab/test_hosts.py",
+    "gitlab-runner/user-data.sh": "lab/test_hosts.py",
 }
 LOGIN_FILES = {
     # sample → format, image → user name
@@ -48,6 +56,7 @@ def test_sample_login_file_serves_its_images(ecsauth: Callable[..., Result], nam
 
 
 def test_every_sample_is_exercised() -> None:
-    assert {path.name for path in SAMPLES.iterdir()} == {*LOGIN_FILES, *ELSEWHERE}
+    files = {str(path.relative_to(SAMPLES)) for path in SAMPLES.rglob("*") if path.is_file()}
+    assert files == {*LOGIN_FILES, *ELSEWHERE}
     for test in ELSEWHERE.values():
         assert (SAMPLES.parent / "tests" / test).exists()
