@@ -44,12 +44,18 @@ class Folder:
         try:
             _check(os.fstat(descriptor), str(path))
         except BaseException:
-            os.close(descriptor)
+            self.close()
             raise
 
     def close(self) -> None:
-        """Close it."""
-        os.close(self._descriptor)
+        """Close it; a second time does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __del__(self) -> None:
+        """Close it when nobody has it any more."""
+        self.close()
 
     def child(self, name: str, mode: int = 0o700, *, is_sealed: bool = False) -> Folder:
         """Open a folder in it, made with the mode if it is not there.

@@ -320,12 +320,12 @@ def test_failure_is_told_on_a_terminal(user: User) -> None:
         stderr=theirs,
         env=user.environment,
     ) as process:
-        os.close(theirs)
         out, _ = process.communicate(HOST.encode(), timeout=60)
     shown = b""
     with contextlib.suppress(OSError):
         while select.select([ours], [], [], 1)[0]:
             shown += os.read(ours, 4096)
+    os.close(theirs)  # not before: what a terminal holds may be lost when nobody has it open
     os.close(ours)
     assert out.decode() == NOT_FOUND
     assert b"access denied to ecr:GetAuthorizationToken" in shown

@@ -362,7 +362,7 @@ def test_hardened_service_keeps_the_helpers_cache_warm(host: Host) -> None:
         assert json.loads(answer)["Secret"] == "first"
     assert host.box.shell("cat /srv/aws-calls").split() == ["us-west-2"]
     mode = host.box.shell("stat -c %a /root/.ecr /root/.ecr/ecsauth-cache").split()
-    assert mode == ["700", "700"]
+    assert mode == ["700", "1700"]
     host.box.shell("rm -rf /root/.ecr /root/.docker")
 
 

@@ -299,6 +299,14 @@ def test_write_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monkey
     folder.close()
 
 
+def test_folders_are_closed_when_nobody_has_them(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(50):
+        FileCache(tmp_path / "c", {}, "/h")
+        Log(tmp_path / "c")("error", "x")
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
 def test_folder_must_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("")
     with pytest.raises(OSError, match="Not a directory"):
