@@ -18,6 +18,14 @@ ELSEWHERE = {
     "iam-publisher.json": "lab/test_policies.py",
     "iam-instance.json": "lab/test_policies.py",
     "user-data.sh": "lab/test_user_data.py",
+    "marathon/Dockerfile": "lab/test_marathon.py",
+    "marathon/app.json": "unit/test_marathon.py",
+    "marathon/build.sh": "lab/test_marathon.py",
+    "marathon/helper.json": "lab/test_marathon.py",
+    "marathon/helper.spec": "lab/test_marathon.py",
+    "marathon/iam-agent.json": "unit/test_marathon.py",
+    "marathon/put.sh": "lab/test_marathon.py",
+    "marathon/start.py": "lab/test_marathon.py",
 }
 LOGIN_FILES = {
     # sample → format, image → user name
@@ -48,6 +56,7 @@ def test_sample_login_file_serves_its_images(ecsauth: Callable[..., Result], nam
 
 
 def test_every_sample_is_exercised() -> None:
-    assert {path.name for path in SAMPLES.iterdir()} == {*LOGIN_FILES, *ELSEWHERE}
+    present = {str(path.relative_to(SAMPLES)) for path in SAMPLES.rglob("*") if path.is_file()}
+    assert present == {*LOGIN_FILES, *ELSEWHERE}
     for test in ELSEWHERE.values():
         assert (SAMPLES.parent / "tests" / test).exists()
