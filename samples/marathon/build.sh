@@ -9,29 +9,43 @@
 #   IMAGE    name of the image (default ecsauth-helper); empty: build none, only what goes into it
 #   BASE     what it is made from (default: see Dockerfile)
 #   OUT      where to work (default dist/marathon, beside this repository's README.md)
-#   PYTHON   Python 3.9 or later with venv (default python3); from Amazon Linux or Debian
+#   PYTHON   Python 3.9 or later (default python3)
 #   PACKAGE  what pip installs (default: this repository)
+#
+# Debian: apt-get install python3-venv binutils; Amazon Linux: dnf install python3-pip binutils.
 set -eu
 umask 022
+
+fail() {
+    echo "build.sh: error: $*" >&2
+    exit 2
+}
+
 here=$(cd "$(dirname "$0")" && pwd)
 OUT=${OUT:-$here/../../dist/marathon}
-mkdir -p "$OUT"
-OUT=$(cd "$OUT" && pwd)
 name=docker-credential-ecr-login
 image=${IMAGE-ecsauth-helper}
-context=$OUT/context
+python=${PYTHON:-python3}
 
-"${PYTHON:-python3}" -m venv "$OUT/venv"
+command -v objcopy >/dev/null || fail "objcopy is not here: install binutils"
+[ -z "$image" ] || command -v docker >/dev/null || fail "docker is not here: install it, or IMAGE="
+"$python" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 9))' ||
+    fail "$python is not Python 3.9 or later with venv (Debian: python3-venv)"
+
+mkdir -p "$OUT"
+OUT=$(cd "$OUT" && pwd)
+context=$OUT/context
+"$python" -m venv "$OUT/venv"
 "$OUT/venv/bin/pip" install --quiet --disable-pip-version-check --upgrade \
     "${PACKAGE:-$here/../..}" "pyinstaller>=6,<7"
 
 rm -rf "$context"
 mkdir -p "$context"
+"$OUT/venv/bin/ecsauth" bundle --quiet "$context/docker.tar.gz" "$@"
+rm -f "$context/.docker.tar.gz.ecsauth-lock"
 PYTHONHASHSEED=1 PYINSTALLER_CONFIG_DIR=$OUT/cache "$OUT/venv/bin/pyinstaller" --noconfirm --clean \
     --log-level ERROR --workpath "$OUT/work" --distpath "$context" "$here/helper.spec"
 "$context/$name/$name" version
-"$OUT/venv/bin/ecsauth" bundle --quiet "$context/docker.tar.gz" "$@"
-rm -f "$context/.docker.tar.gz.ecsauth-lock"
 chmod -R u=rwX,go=rX "$context"
 (cd "$context/$name" && find . -type f -exec sha256sum {} +) >"$context/SHA256SUMS"
 cp "$here/put.sh" "$here/Dockerfile" "$context/"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Callable
@@ -171,3 +172,29 @@ def test_script_is_plain_sh_and_can_be_run(name: str) -> None:
     assert path.read_text().startswith("#!/bin/sh\n")
     assert path.stat().st_mode & 0o111
     assert subprocess.run(["sh", "-n", path]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("present", "said"),
+    [
+        ((), "objcopy is not here: install binutils"),
+        (("objcopy",), "docker is not here"),
+        (("objcopy", "docker"), "is not Python 3.9 or later"),
+    ],
+)
+def test_build_says_what_it_needs_before_it_begins(
+    tmp_path: Path, present: tuple[str, ...], said: str
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in (*present, "python3"):
+        (programs / name).write_text("#!/bin/sh\nexit 1\n")
+        (programs / name).chmod(0o755)
+    for name in ("sh", "dirname"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    environment = {"PATH": str(programs), "OUT": str(tmp_path / "out")}
+    done = subprocess.run([SAMPLES / "build.sh"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("build.sh: error: ")
+    assert said in done.stderr
+    assert not (tmp_path / "out").exists()
