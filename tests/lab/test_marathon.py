@@ -18,8 +18,8 @@ from ecsauth.helper.protocol import NOT_FOUND, VERSION
 from tests.conftest import Result, need, need_root
 from tests.lab.aws_stub import HOST, PRIVATE, PUBLIC, AwsStub, error_answer
 from tests.lab.conftest import Docker
+from tests.lab.ecr_world import CLIS, ONE_CALL, Desk
 from tests.lab.ecr_world import IMAGE as ECR_IMAGE
-from tests.lab.ecr_world import ONE_CALL, Desk
 from tests.lab.marathon import PROGRAM, Agent, Built, build, make_root
 from tests.lab.test_ecr import ASSUMED
 
@@ -86,13 +86,15 @@ def test_image_puts_helper_and_archive_onto_the_host(agent: Agent, built: Built)
 
 
 def test_second_run_changes_nothing(agent: Agent) -> None:
+    def look() -> list[tuple[int, int]]:
+        paths = (agent.program, agent.bin, agent.etc, agent.etc / "docker.tar.gz")
+        return [(path.lstat().st_ino, path.lstat().st_ctime_ns) for path in paths]
+
     agent.put()
-    before = [path.lstat() for path in (agent.program, agent.bin, agent.etc / "docker.tar.gz")]
+    before = look()
     done = agent.put()
     assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, UP_TO_DATE, "")
-    assert before == [
-        path.lstat() for path in (agent.program, agent.bin, agent.etc / "docker.tar.gz")
-    ]
+    assert look() == before
 
 
 def test_broken_helper_is_replaced_while_the_old_one_is_used(ready: Agent) -> None:
@@ -209,13 +211,14 @@ def test_helper_on_the_host_says_why_there_is_no_login(ready: Agent, aws: AwsStu
     assert "access denied to ecr:GetAuthorizationToken" in log
 
 
-def test_docker_pulls_with_what_was_put_onto_the_host(agent: Agent, desk: Desk) -> None:
+@pytest.mark.parametrize("cli", CLIS)
+def test_docker_pulls_with_what_was_put_onto_the_host(agent: Agent, desk: Desk, cli: str) -> None:
     assert agent.put().returncode == 0
     subprocess.run(["tar", "-C", desk.home, "-xf", agent.etc / "docker.tar.gz"], check=True)
     os.symlink(agent.program, desk.programs / PROGRAM)
     path = desk.world.environment(desk.home, str(desk.programs))["PATH"]
     assert shutil.which(PROGRAM, path=path) == str(desk.programs / PROGRAM)
-    done = desk.docker("pull", ECR_IMAGE)
+    done = desk.docker("pull", ECR_IMAGE, cli=cli)
     assert done.returncode == 0, done.stderr
     assert desk.world.aws.calls == ONE_CALL
     assert desk.world.endpoints == ["api.ecr.us-west-2.amazonaws.com"]
