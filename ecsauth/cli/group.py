@@ -22,6 +22,7 @@ COMMANDS = {
     "status": "ecsauth.cli.state:status",
     "agent": "ecsauth.cli.agent:agent",
     "install": "ecsauth.cli.install:install",
+    "bundle": "ecsauth.cli.bundle:bundle",
 }
 """Name → module:function, in the order of the help."""
 

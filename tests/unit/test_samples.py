@@ -26,6 +26,14 @@ ELSEWHERE = {
     "gitlab-runner/config.toml": "lab/test_hosts.py",
     "gitlab-runner/job-config.json": "lab/test_hosts.py",
     "gitlab-runner/user-data.sh": "lab/test_hosts.py",
+    "marathon/Dockerfile": "lab/test_marathon.py",
+    "marathon/app.json": "unit/test_marathon.py",
+    "marathon/build.sh": "lab/test_marathon.py",
+    "marathon/helper.json": "lab/test_marathon.py",
+    "marathon/helper.spec": "lab/test_marathon.py",
+    "marathon/iam-agent.json": "unit/test_marathon.py",
+    "marathon/put.sh": "lab/test_marathon.py",
+    "marathon/start.py": "lab/test_marathon.py",
 }
 LOGIN_FILES = {
     # sample → format, image → user name
