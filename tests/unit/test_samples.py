@@ -18,6 +18,9 @@ ELSEWHERE = {
     "iam-publisher.json": "lab/test_policies.py",
     "iam-instance.json": "lab/test_policies.py",
     "user-data.sh": "lab/test_user_data.py",
+    "iam-fleet.json": "lab/test_fleet.py",
+    "ssm-refresh.json": "lab/test_ssm_document.py",
+    "ssm-association.yaml": "lab/test_ssm_document.py",
 }
 LOGIN_FILES = {
     # sample → format, image → user name
