@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -18,11 +19,11 @@ import yaml
 from ecsauth.fleet import last_line
 from tests.conftest import missing
 from tests.lab.box import PROJECT, Box, booted_box
-from tests.lab.moto import Moto
 
 SAMPLES = PROJECT / "samples"
 PROGRAM = "/opt/ecsauth/bin/ecsauth"
 UNIT = "ecsauth-refresh.service"
+SECRET = "c4n4ry-0f-the-m1ne"
 
 
 def document() -> dict[str, Any]:
@@ -43,7 +44,7 @@ class Host:
         self.home = home
         self.bin = home / "bin"
         self.bin.mkdir()
-        for name in ("cut", "tail", "date", "echo"):
+        for name in ("cut", "tail", "date", "sed"):
             (self.bin / name).symlink_to(str(shutil.which(name)))
 
     def stub(self, name: str, body: str) -> None:
@@ -51,19 +52,23 @@ class Host:
         path.write_text(f'#!/bin/sh\necho "{name} $*" >>{self.home}/calls\n{body}\n')
         path.chmod(0o755)
 
-    def unit(self, code: int = 0, ran: str = "yes", said: str = "", has_unit: bool = True) -> None:
+    def unit(self, code: int = 0, said: str = "", has_unit: bool = True) -> None:
         """Be a host with systemd; the unit ends with a code."""
         self.stub(
             "systemctl",
             f"""case "$*" in
-            "cat {UNIT}") exit {0 if has_unit else 1} ;;
+            "cat {UNIT}") /bin/cat {self.home}/unit ;;
             "start {UNIT}") echo "Job for {UNIT} failed" >&2; exit {1 if code else 0} ;;
             "show --property=ExecMainStatus {UNIT}") echo ExecMainStatus={code} ;;
-            "show --property=ConditionResult {UNIT}") echo ConditionResult={ran} ;;
             *) exit 99 ;;
             esac""",
         )
         (self.home / "journal").write_text(said)
+        if has_unit:
+            settings = self.home / "settings"
+            settings.touch()
+            text = (PROJECT / "systemd" / UNIT).read_text()
+            (self.home / "unit").write_text(text.replace("/etc/ecsauth/ecsauth.env", str(settings)))
         self.stub("journalctl", f"[ $1 = --sync ] || /bin/cat {self.home}/journal")
 
     def run(self) -> subprocess.CompletedProcess[str]:
@@ -120,10 +125,12 @@ def test_unit_that_cannot_be_started_at_all_is_a_failure(host: Host) -> None:
 
 
 def test_unit_whose_condition_is_not_met_is_a_failure(host: Host) -> None:
-    host.unit(ran="no")
+    host.unit()
+    (host.home / "settings").unlink()
     done = host.run()
     assert done.returncode == 2
-    assert last_line(done.stdout) == f"{UNIT} was not run: there is no /etc/ecsauth/ecsauth.env"
+    assert done.stdout == f"{UNIT} cannot run: there is no {host.home}/settings\n"
+    assert f"systemctl start {UNIT}" not in host.calls
 
 
 @pytest.mark.parametrize("has_systemd", [True, False])
@@ -156,6 +163,26 @@ def test_last_line_is_in_the_2500_characters_that_ssm_keeps(host: Host, with_uni
     assert done.returncode == 0
     assert 1000 < len(done.stdout) <= 2400
     assert last_line(done.stdout[:2500]) == "the last line"
+
+
+@pytest.mark.parametrize("is_writable", [True, False])
+def test_nothing_secret_is_printed_with_the_real_program(host: Host, is_writable: bool) -> None:
+    login, target = host.home / "config.json", host.home / "ecs.config"
+    auth = base64.b64encode(f"u:{SECRET}".encode()).decode()
+    login.write_text(json.dumps({"auths": {"q.io": {"auth": auth}}}))
+    if not is_writable:
+        target.mkdir()
+    arguments = f"{login} --to {target} --state-dir {host.home}/state --env-file="
+    host.stub(
+        "ecsauth",
+        f'export PYTHONPATH={PROJECT}; exec {sys.executable} -m ecsauth "$@" -v {arguments}',
+    )
+    done = host.run()
+    assert done.returncode == (0 if is_writable else 4)
+    assert last_line(done.stdout)
+    for form in (SECRET, auth):
+        assert form not in done.stdout
+        assert not is_writable or auth in target.read_text()
 
 
 def test_document_takes_nothing_from_who_sends_it() -> None:
@@ -211,7 +238,7 @@ def test_systemd_runs_the_hardened_unit(box: Box, code: int, last: str) -> None:
 def test_systemd_without_settings_is_a_failure(box: Box) -> None:
     done = in_box(box, None)
     assert done.returncode == 2
-    assert last_line(done.stdout) == f"{UNIT} was not run: there is no /etc/ecsauth/ecsauth.env"
+    assert last_line(done.stdout) == f"{UNIT} cannot run: there is no /etc/ecsauth/ecsauth.env"
 
 
 def test_unit_that_is_at_work_is_waited_for_and_not_run_twice(box: Box) -> None:
@@ -228,11 +255,12 @@ def test_unit_that_is_at_work_is_waited_for_and_not_run_twice(box: Box) -> None:
 # The template.
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads CloudFormation's short forms as their text."""
+_Loader = type("_Loader", (yaml.SafeLoader,), {})
+"""Reads CloudFormation's short forms as their text."""
 
-
-_Loader.add_multi_constructor("!", lambda loader, suffix, node: {f"!{suffix}": node.value})
+yaml.add_multi_constructor(
+    "!", lambda loader, suffix, node: {f"!{suffix}": node.value}, Loader=_Loader
+)
 
 
 def template() -> dict[str, Any]:
@@ -257,9 +285,11 @@ def test_association_goes_by_tag_with_limits() -> None:
 
 
 def lint(path: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    program = Path(sys.executable).with_name("cfn-lint")
-    if not program.exists():
+    here = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    program = shutil.which("cfn-lint", path=here)
+    if program is None:
         missing("needs cfn-lint (extra: lab)")
+    assert program
     return subprocess.run(
         [program, path], capture_output=True, text=True, env=environment, timeout=120
     )
@@ -275,13 +305,3 @@ def test_cfn_lint_has_nothing_to_say_of_the_template(tmp_path: Path) -> None:
     done = lint(bad, environment)
     assert done.returncode != 0
     assert "Commando" in done.stdout
-
-
-def test_moto_makes_the_stack(moto: Moto) -> None:
-    text = (SAMPLES / "ssm-association.yaml").read_text()
-    formation = moto.client("cloudformation")
-    formation.create_stack(StackName="ecsauth", TemplateBody=text)
-    (stack,) = formation.describe_stacks(StackName="ecsauth")["Stacks"]
-    assert stack["StackStatus"] == "CREATE_COMPLETE"
-    outputs = {item["OutputKey"]: item["OutputValue"] for item in stack["Outputs"]}
-    assert outputs["DocumentName"] == "ecsauth-refresh"

@@ -469,5 +469,5 @@ def test_a_signal_waits_until_the_command_is_known() -> None:
     ssm = FakeSsm()
     rollout = Rollout(fleet(1), ALL)
     whole: Callable[[], Whole] = Whole
-    run_rollout(rollout, ssm, 100, Surroundings(lambda: ssm.now, ssm.sleep, whole=whole))  # type: ignore[arg-type]
+    run_rollout(rollout, ssm, 100, Surroundings(lambda: ssm.now, ssm.sleep, whole=whole))
     assert events == ["hold", "release ['c-1']"]
