@@ -313,7 +313,7 @@ class Surroundings:
     Attributes:
         monotonic: seconds.
         sleep: waits that many seconds.
-        on_change: takes each row whose status is another.
+        on_change: takes the rows whose status is another.
         warn: takes what must not be missed.
         whole: signals wait until its end, so that no command is sent and not known.
 
@@ -321,7 +321,7 @@ class Surroundings:
 
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
-    on_change: Callable[[Row], None] = lambda _: None
+    on_change: Callable[[Sequence[Row]], None] = lambda _: None
     warn: Callable[[str], None] = lambda _: None
     whole: Callable[[], AbstractContextManager[None]] = nullcontext
 
@@ -428,10 +428,11 @@ class _Drive:
                 _cancel(self._runner, command, names, self._around)
 
     def _show(self) -> None:
-        for row in self._rollout.rows:
-            if self._shown.get(row.instance) != row.status:
-                self._shown[row.instance] = row.status
-                self._around.on_change(row)
+        rows = self._rollout.rows
+        changed = [row for row in rows if self._shown.get(row.instance) != row.status]
+        if changed:
+            self._shown.update((row.instance, row.status) for row in changed)
+            self._around.on_change(changed)
 
 
 def _cancel_all(rollout: Rollout, runner: Runner, around: Surroundings) -> None:

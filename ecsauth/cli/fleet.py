@@ -21,6 +21,7 @@ from ecsauth.fleet import (
     NOT_MANAGED,
     UNREACHABLE,
     Instance,
+    Limit,
     Limits,
     Rollout,
     Surroundings,
@@ -146,7 +147,7 @@ def _group(context: click.Context, cluster: str | None, tags: tuple[str, ...]) -
     return Group(cluster or "", parse_tags(tags))
 
 
-def _limit(name: str, text: str, least: int) -> Any:
+def _limit(name: str, text: str, least: int) -> Limit:
     try:
         return parse_limit(text, least=least)
     except UsageError as error:

@@ -42,12 +42,12 @@ def summary(rollout: Rollout) -> str:
 @contextlib.contextmanager
 def followed(
     rollout: Rollout, *, quiet: bool
-) -> Iterator[tuple[Callable[[Row], None], Callable[[str], None]]]:
-    """Show how it goes on: give what takes each change, and what takes a warning."""
+) -> Iterator[tuple[Callable[[Sequence[Row]], None], Callable[[str], None]]]:
+    """Show how it goes on: give what takes changes, and what takes a warning."""
     if quiet or sys.stderr is None:
         yield (lambda _: None), _warn
     elif not sys.stderr.isatty():
-        yield _say_end, _warn
+        yield _say_ends, _warn
     else:
         from rich.console import Console
         from rich.live import Live
@@ -84,7 +84,7 @@ def screen(rollout: Rollout) -> RenderableType:
 def _shown(rows: Sequence[Row]) -> list[Row]:
     if len(rows) <= _ROWS:
         return list(rows)
-    at_work = [row for row in rows if row.status in (SENT, RUNNING)]
+    at_work = [row for status in (RUNNING, SENT) for row in rows if row.status == status]
     failed = [row for row in rows if row.status not in OPEN and row.status != DONE]
     return [*at_work, *reversed(failed)][:_ROWS]
 
@@ -93,9 +93,10 @@ def _warn(text: str) -> None:
     say("warning", text)
 
 
-def _say_end(row: Row) -> None:
-    if row.status not in OPEN:
-        say("note", f"{row.instance}: {row.status}")
+def _say_ends(rows: Sequence[Row]) -> None:
+    for row in rows:
+        if row.status not in OPEN:
+            say("note", f"{row.instance}: {row.status}")
 
 
 def _style(row: Row) -> str:

@@ -35,6 +35,7 @@ class World:
         output: instance → what it prints.
         vanish: instances that are gone when they are sent to.
         looks: how often a command must be looked at until it moves.
+        send_seconds: how long SendCommand takes.
         denied: actions that are not allowed.
         throttle: so many calls are answered with ThrottlingException.
 
@@ -48,6 +49,7 @@ class World:
     vanish: set[str] = field(default_factory=set)
     documents: set[str] = field(default_factory=lambda: {"ecsauth-refresh"})
     looks: int = 0
+    send_seconds: float = 0.0
     denied: set[str] = field(default_factory=set)
     throttle: int = 0
     url: str = ""
@@ -130,6 +132,7 @@ class World:
         return name in self.tagged and item["Key"] == "tag:Fleet" and "web" in item["Values"]
 
     def _send(self, body: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(self.send_seconds)
         if body["DocumentName"] not in self.documents:
             raise AwsError("InvalidDocument")
         names = body.get("InstanceIds") or []

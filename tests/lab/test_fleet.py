@@ -305,6 +305,21 @@ def test_signal_cancels_the_commands_and_says_so(world: World, number: signal.Si
     assert out.splitlines()[-1] == "2 instances: 2 cancelled"
 
 
+def test_signal_while_a_command_is_being_sent_cancels_that_one_too(world: World) -> None:
+    world.add("i-1")
+    world.ends["i-1"] = "InProgress"
+    world.send_seconds = 2.0
+    process = start(world, subprocess.PIPE)
+    wait_until(lambda: "ssm:SendCommand" in world.actions)
+    assert world.commands == {}
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    (command,) = world.commands
+    assert world.commands[command] == {"i-1": "Cancelled"}
+    assert f"warning: cancelled: {command}" in err
+    assert process.returncode == 130
+
+
 def test_terminal_shows_each_instance_while_it_goes_on(world: World) -> None:
     world.add("i-first", "i-second")
     world.looks = 1

@@ -126,7 +126,7 @@ class FakeSsm:
 def drive(ssm: FakeSsm, rollout: Rollout, timeout: float = 10_000) -> tuple[list[Row], list[str]]:
     changed: list[Row] = []
     warned: list[str] = []
-    around = Surroundings(lambda: ssm.now, ssm.sleep, changed.append, warned.append)
+    around = Surroundings(lambda: ssm.now, ssm.sleep, changed.extend, warned.append)
     run_rollout(rollout, ssm, timeout, around)
     return changed, warned
 
