@@ -13,7 +13,7 @@ from typing import Any
 
 from ecsauth.aws import Aws, Call, Identity
 from ecsauth.errors import SourceError, UsageError
-from ecsauth.fleet import (
+from ecsauth.fleet.values import (
     BATCH,
     NOT_MANAGED,
     UNREACHABLE,

@@ -16,17 +16,15 @@ from ecsauth.cli.console import print_json, print_lines, say, show_help
 from ecsauth.cli.fleet_screen import followed, row_said, summary, table
 from ecsauth.cli.signals import signals_held_off
 from ecsauth.errors import SourceError, UsageError
-from ecsauth.fleet import (
+from ecsauth.fleet import Rollout, Surroundings, run_rollout
+from ecsauth.fleet.values import (
     FAILED,
     NOT_MANAGED,
     UNREACHABLE,
     Instance,
     Limit,
     Limits,
-    Rollout,
-    Surroundings,
     parse_limit,
-    run_rollout,
 )
 from ecsauth.ssm import Group, RunCommand, parse_tags
 

@@ -8,7 +8,15 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Callable
 
 from ecsauth.cli.console import printable, say
-from ecsauth.fleet import DONE, OPEN, RUNNING, SENT, WAITING, Rollout, Row
+from ecsauth.fleet import Rollout
+from ecsauth.fleet.values import (
+    DONE,
+    OPEN,
+    RUNNING,
+    SENT,
+    WAITING,
+    Row,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

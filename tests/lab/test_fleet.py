@@ -20,7 +20,11 @@ import pytest
 
 from ecsauth.aws import Aws, Identity
 from ecsauth.errors import SourceError
-from ecsauth.fleet import NOT_MANAGED, Instance, Order
+from ecsauth.fleet.values import (
+    NOT_MANAGED,
+    Instance,
+    Order,
+)
 from ecsauth.ssm import Group, RunCommand
 from tests.conftest import Result
 from tests.lab.box import PROJECT

@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ecsauth.fleet import last_line
+from ecsauth.fleet.values import (
+    last_line,
+)
 from tests.conftest import missing
 from tests.lab.box import PROJECT, Box, booted_box
 

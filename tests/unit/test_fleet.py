@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from ecsauth.errors import SourceError, UsageError
-from ecsauth.fleet import (
+from ecsauth.fleet import Rollout, Surroundings, run_rollout
+from ecsauth.fleet.values import (
     CANCELLED,
     DONE,
     FAILED,
@@ -25,14 +26,11 @@ from ecsauth.fleet import (
     Limit,
     Limits,
     Order,
-    Rollout,
     Row,
     Sent,
-    Surroundings,
     batches,
     last_line,
     parse_limit,
-    run_rollout,
     status_of,
 )
 
