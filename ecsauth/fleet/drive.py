@@ -156,7 +156,10 @@ class _Drive:
         self._around.warn("more errors than --max-errors: nothing more is started")
         for command in self._rollout.open_commands():
             for names in batches(self._rollout.members(command, SENT)):
-                _cancel(self._runner, command, names, self._around)
+                if _cancel(self._runner, command, names, self._around):
+                    # SSM may never list those that it had not begun with; else the next look tells.
+                    kept_back = [Invocation(name, CANCELLED) for name in names]
+                    self._rollout.note_seen(command, kept_back)
 
     def _show(self) -> None:
         rows = self._rollout.rows

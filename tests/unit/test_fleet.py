@@ -52,6 +52,7 @@ class FakeSsm:
     ends: dict[str, str] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     stuck: set[str] = field(default_factory=set)
+    lists_begun_only: bool = False
     now: float = 0.0
     orders: list[Order] = field(default_factory=list)
     cancelled: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
@@ -92,6 +93,7 @@ class FakeSsm:
         return [
             Invocation(name, status_of("", status), f"said\n{name}\n" if details else "")
             for name, (status, _) in self.rows[command].items()
+            if not self.lists_begun_only or status not in ("Pending", "Cancelled", "Terminated")
         ]
 
     def cancel(self, command: str, instances: Sequence[str]) -> None:
@@ -442,6 +444,19 @@ def test_by_tag_an_instance_that_is_not_reached_is_not_waited_for() -> None:
     assert rollout.counts() == {DONE: 1, UNREACHABLE: 1}
     assert ssm.cancelled == [("c-1", ())]  # it would get it whenever it comes back
     assert ssm.now < 20
+
+
+def test_by_tag_instances_that_ssm_never_lists_are_not_waited_for_when_it_stops() -> None:
+    names = [item.name for item in fleet(20)]
+    ssm = FakeSsm(by_tag=tuple(names), ends={"i-0000": "Failed"}, lists_begun_only=True)
+    rollout = Rollout(fleet(20), Limits(Limit(1), Limit(0)), is_by_tag=True)
+    drive(ssm, rollout)
+    assert rollout.counts() == {CANCELLED: 19, FAILED: 1}
+    assert ssm.now < 20
+    ssm = FakeSsm(by_tag=tuple(names), lists_begun_only=True)
+    rollout = Rollout(fleet(20), Limits(Limit(1), Limit(0)), is_by_tag=True)
+    drive(ssm, rollout)
+    assert rollout.all_done()
 
 
 def test_by_tag_an_instance_that_comes_back_meanwhile_counts() -> None:
