@@ -165,5 +165,6 @@ def test_every_command_is_covered_here() -> None:
         "install units",
         "publish",
         "pull",
+        "fleet refresh",
     }
     assert set(all_commands()) == here | in_the_lab

@@ -34,6 +34,9 @@ ELSEWHERE = {
     "marathon/iam-agent.json": "unit/test_marathon.py",
     "marathon/put.sh": "lab/test_marathon.py",
     "marathon/start.py": "lab/test_marathon.py",
+    "iam-fleet.json": "lab/test_fleet.py",
+    "ssm-refresh.json": "lab/test_ssm_document.py",
+    "ssm-association.yaml": "lab/test_ssm_document.py",
 }
 LOGIN_FILES = {
     # sample → format, image → user name
