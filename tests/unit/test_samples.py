@@ -18,6 +18,11 @@ ELSEWHERE = {
     "iam-publisher.json": "lab/test_policies.py",
     "iam-instance.json": "lab/test_policies.py",
     "user-data.sh": "lab/test_user_data.py",
+    "user-data.yaml": "lab/test_user_data.py",
+    "bake-ami.sh": "lab/test_user_data.py",
+    "cluster.yaml": "lab/test_templates.py",
+    "publisher.yaml": "lab/test_templates.py",
+    "build-lambda.sh": "lab/test_lambda.py",
 }
 LOGIN_FILES = {
     # sample → format, image → user name
