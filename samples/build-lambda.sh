@@ -47,25 +47,24 @@ for info in files.glob("*.dist-info"):
 foreign = [path.name for path in files.rglob("*.so")]
 if foreign:
     sys.exit(f"build-lambda.sh: not pure Python: {', '.join(foreign)}")
-paths = sorted(path for path in files.rglob("*") if path.is_file())
+names = sorted(path.relative_to(files).as_posix() for path in files.rglob("*") if path.is_file())
 if output.suffix == ".zip":
     partial = output.with_name(f".{output.name}.partial")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for path in paths:
-            entry = zipfile.ZipInfo(path.relative_to(files).as_posix(), (1980, 1, 1, 0, 0, 0))
+        for name in names:
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-            archive.writestr(entry, path.read_bytes())
+            archive.writestr(entry, (files / name).read_bytes())
     partial.replace(output)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB", end="")
 else:
     output.mkdir(parents=True, exist_ok=True)
     if any(output.iterdir()):
         sys.exit(f"build-lambda.sh: {output} is not empty")
-    for path in paths:
-        target = output / path.relative_to(files)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+    for name in names:
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(files / name, output / name)
     print(f"{output}:", end="")
-total = sum(path.stat().st_size for path in paths)
-print(f" {len(paths)} files, {total / 1e6:.0f} MB")
+total = sum((files / name).stat().st_size for name in names)
+print(f" {len(names)} files, {total / 1e6:.0f} MB")
 PYTHON
