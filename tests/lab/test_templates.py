@@ -27,14 +27,13 @@ SECRET = "secretsmanager:registry/quay?registry=quay.io"
 PARAMETER = "ssm:/registry/ghcr?registry=ghcr.io"
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads CloudFormation's tags as what they hold."""
+_Loader: Any = type("_Loader", (yaml.SafeLoader,), {})
 
 
-def _held(loader: yaml.SafeLoader, _: str, node: yaml.Node) -> Any:
+def _held(loader: Any, _: str, node: Any) -> Any:
+    """Read one of CloudFormation's tags as what it holds."""
     if isinstance(node, yaml.ScalarNode):
         return node.value
-    assert isinstance(node, yaml.SequenceNode)
     return loader.construct_sequence(node, deep=True)
 
 
@@ -128,13 +127,15 @@ def dress(moto: Moto, bucket: str) -> None:
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_linter_finds_nothing_in_a_template(name: str, tmp_path: Path) -> None:
-    lint = [Path(sys.executable).with_name("cfn-lint"), "--include-checks", "I", "--"]
-    done = subprocess.run([*lint, SAMPLES / name], capture_output=True, text=True, cwd=tmp_path)
+    lint = [str(Path(sys.executable).with_name("cfn-lint")), "--include-checks", "I", "--"]
+    done = subprocess.run(
+        [*lint, str(SAMPLES / name)], capture_output=True, text=True, cwd=tmp_path
+    )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     wrong = tmp_path / name
     wrong.write_text((SAMPLES / name).read_text().replace("sts:AssumeRole", "sts:AssumeRoll", 1))
     wrong.write_text(wrong.read_text().replace("Principal:", "Principle:", 1))
-    assert subprocess.run([*lint, wrong], capture_output=True, cwd=tmp_path).returncode
+    assert subprocess.run([*lint, str(wrong)], capture_output=True, cwd=tmp_path).returncode
 
 
 def test_launch_template_is_what_the_sample_of_user_data_says(
@@ -166,7 +167,10 @@ def test_bucket_is_private_encrypted_and_versioned() -> None:
         {"Bool": {"aws:SecureTransport": "false"}},
     )
     (rule,) = said["Bucket"]["LifecycleConfiguration"]["Rules"]
-    assert (rule["Status"], rule["NoncurrentVersionExpiration"]) == ("Enabled", {"NoncurrentDays": 7})
+    assert (rule["Status"], rule["NoncurrentVersionExpiration"]) == (
+        "Enabled",
+        {"NoncurrentDays": 7},
+    )
 
 
 def test_permissions_of_the_roles_are_those_of_the_samples(
@@ -236,7 +240,10 @@ def test_schedule_tries_again_and_failures_are_kept_and_told() -> None:
     assert said["Schedule"]["ScheduleExpression"] == "rate(15 minutes)"
     assert said["Schedule"]["FlexibleTimeWindow"]["Mode"] == "FLEXIBLE"
     target = said["Schedule"]["Target"]
-    assert (target["Arn"], target["DeadLetterConfig"]) == ("Function.Arn", {"Arn": "FailedRuns.Arn"})
+    assert (target["Arn"], target["DeadLetterConfig"]) == (
+        "Function.Arn",
+        {"Arn": "FailedRuns.Arn"},
+    )
     assert said["Retries"]["DestinationConfig"]["OnFailure"]["Destination"] == "FailedRuns.Arn"
     assert said["FailureAlarm"]["MetricName"] == "Errors"
     assert said["LogGroup"]["RetentionInDays"] == 30
