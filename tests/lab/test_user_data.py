@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -208,6 +209,8 @@ def cloud_init(tmp_path_factory: pytest.TempPathFactory) -> Path:
     need_root()
     need("apt-get", "dpkg")
     directory = tmp_path_factory.mktemp("packages")
+    if shutil.which("cloud-init"):  # then the machine has it as well
+        return directory
     command = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", "--download-only"]
     options = [f"-o=Dir::Cache::archives={directory}", "-o=APT::Sandbox::User=root"]
     done = subprocess.run(
@@ -233,6 +236,7 @@ def test_cloud_config_is_valid_and_serves_the_first_start(
             prepare(box)
             box.shell(  # without their scripts, which take half a minute
                 f"set -e; for file in {cloud_init}/python3-*.deb {cloud_init}/cloud-init_*.deb; do"
+                ' [ -e "$file" ] || continue;'
                 ' dpkg-deb --fsys-tarfile "$file" | tar -x -C / --keep-directory-symlink; done'
             )
             check = f"cloud-init schema --config-file {SAMPLES}/user-data.yaml"
