@@ -133,8 +133,7 @@ def test_linter_finds_nothing_in_a_template(name: str, tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     wrong = tmp_path / name
-    wrong.write_text((SAMPLES / name).read_text().replace("sts:AssumeRole", "sts:AssumeRoll", 1))
-    wrong.write_text(wrong.read_text().replace("Principal:", "Principle:", 1))
+    wrong.write_text((SAMPLES / name).read_text().replace("!Ref ", "!Ref No", 1))
     assert subprocess.run([*lint, str(wrong)], capture_output=True, cwd=tmp_path).returncode
 
 
