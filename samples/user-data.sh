@@ -1,13 +1,16 @@
 #!/bin/bash
 # EC2 user data for an ECS container instance whose credentials are published in S3.
-# Write in: the package (an archive of your own, or a version of ecsauth), the bucket, the cluster.
+# Write in these three: the package (a version of ecsauth, or the URL of an archive of your own),
+# the object, the cluster. samples/cluster.yaml does it by itself.
 set -eu
-package=${ECSAUTH_PACKAGE:-ecsauth}
-object=${ECSAUTH_OBJECT:-s3://BUCKET/ecs.config}
+package=ecsauth
+object=s3://BUCKET/ecs.config
+cluster=my-cluster
 
 # The cluster, before anything else: >> keeps what is there.
-grep -qs '^ECS_CLUSTER=' /etc/ecs/ecs.config || echo ECS_CLUSTER=my-cluster >>/etc/ecs/ecs.config
+grep -qs '^ECS_CLUSTER=' /etc/ecs/ecs.config || echo "ECS_CLUSTER=$cluster" >>/etc/ecs/ecs.config
 
+# An image made by samples/bake-ami.sh has it already; then nothing is downloaded.
 python3 -m venv /opt/ecsauth
 /opt/ecsauth/bin/pip install --quiet --disable-pip-version-check "$package"
 
@@ -19,5 +22,7 @@ chmod 600 /etc/ecsauth/ecsauth.env
 
 # Now, so that the first start of the agent, which follows user data, has the credentials; a failure
 # here must not keep the instance from joining the cluster: the timer tries again.
+# No "systemctl restart ecs" here: ecs.service waits for the end of this script, and so each would
+# wait for the other.
 /opt/ecsauth/bin/ecsauth pull "$object" || true
 /opt/ecsauth/bin/ecsauth install units

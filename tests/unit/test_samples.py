@@ -37,6 +37,11 @@ ELSEWHERE = {
     "iam-fleet.json": "lab/test_fleet.py",
     "ssm-refresh.json": "lab/test_ssm_document.py",
     "ssm-association.yaml": "lab/test_ssm_document.py",
+    "user-data.yaml": "lab/test_user_data.py",
+    "bake-ami.sh": "lab/test_user_data.py",
+    "cluster.yaml": "lab/test_templates.py",
+    "publisher.yaml": "lab/test_templates.py",
+    "build-lambda.sh": "lab/test_lambda.py",
 }
 LOGIN_FILES = {
     # sample → format, image → user name
