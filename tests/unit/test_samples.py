@@ -17,6 +17,7 @@ ELSEWHERE = {
     "ecsauth.env": "lab/test_settings.py",
     "iam-publisher.json": "lab/test_policies.py",
     "iam-instance.json": "lab/test_policies.py",
+    "iam-instance-sources.json": "lab/test_policies.py",
     "user-data.sh": "lab/test_user_data.py",
     "containers/auth.json": "lab/test_hosts.py",
     "containers/docker-config.json": "lab/test_hosts.py",
