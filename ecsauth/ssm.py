@@ -15,6 +15,7 @@ from ecsauth.aws import Aws, Call, Identity
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.fleet.values import (
     BATCH,
+    NOT_LINUX,
     NOT_MANAGED,
     UNREACHABLE,
     Instance,
@@ -68,6 +69,13 @@ def parse_tags(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     if len(found) > _MAX_TAGS:
         raise UsageError(f"SSM takes at most {_MAX_TAGS} tags", "name fewer")
     return found
+
+
+def _problem(item: Mapping[str, Any]) -> str:
+    """Return what keeps the command from an instance: SSM would skip the step, and call it done."""
+    if item.get("PlatformType", "Linux") != "Linux":
+        return NOT_LINUX
+    return "" if item.get("PingStatus") == "Online" else UNREACHABLE
 
 
 class RunCommand:
@@ -124,7 +132,8 @@ class RunCommand:
         except SourceError as error:
             if _code(error) != "InvalidInstanceId" or not order.instances:
                 raise
-            here = {item.name for item in self._managed(_id_filter(order.instances))}
+            managed = self._managed(_id_filter(order.instances))
+            here = {item.name for item in managed if not item.problem}
             gone = tuple(name for name in order.instances if name not in here)
             if not gone:
                 raise
@@ -173,7 +182,8 @@ class RunCommand:
                 raise
             raise SourceError(
                 f"{_SUBJECT}: there is no document {self._document} in {self.region}",
-                f"aws ssm create-document --name {self._document} --document-type Command"
+                f"aws ssm create-document --region {self.region} --name {self._document}"
+                " --document-type Command"
                 " --content file://samples/ssm-refresh.json",
             ) from error
         return str((answer.get("Command") or {}).get("CommandId", ""))
@@ -206,13 +216,7 @@ class RunCommand:
         parameters = {"Filters": list(filters), "MaxResults": _PAGE}
         pages = self._pages("ssm", "DescribeInstanceInformation", "NextToken", parameters)
         found = [item for page in pages for item in page.get("InstanceInformationList") or []]
-        return [
-            Instance(
-                str(item.get("InstanceId", "")),
-                "" if item.get("PingStatus") == "Online" else UNREACHABLE,
-            )
-            for item in found
-        ]
+        return [Instance(str(item.get("InstanceId", "")), _problem(item)) for item in found]
 
     def _pages(
         self, service: str, action: str, token: str, parameters: Mapping[str, Any]

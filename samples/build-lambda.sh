@@ -2,7 +2,7 @@
 # samples/build-lambda.sh OUTPUT [PACKAGE]: the archive for AWS Lambda that publisher.yaml names.
 #
 # OUTPUT is a name that ends in .zip, or a directory for the same files. PACKAGE is what pip installs
-# (ecsauth==0.1.0, a wheel); by default this copy of the project, or else the newest release.
+# (a wheel, its URL); by default this copy of the project.
 # Needs Python 3.9 or later with pip, and a package index; no root, no Docker.
 #
 # Everything is in it, boto3 as well: the runtime's own changes without notice. All of it is pure
@@ -17,8 +17,11 @@ runtime=${LAMBDA_PYTHON:-3.13}
 project=$(cd "$(dirname "$0")/.." && pwd)
 package=${2:-}
 if [ -z "$package" ]; then
-    package=ecsauth
-    if [ -f "$project/pyproject.toml" ]; then package=$project; fi
+    if [ ! -f "$project/pyproject.toml" ]; then
+        echo "usage: build-lambda.sh OUTPUT PACKAGE" >&2
+        exit 2
+    fi
+    package=$project
 fi
 
 work=$(mktemp -d)

@@ -1,9 +1,9 @@
 #!/bin/bash
 # EC2 user data for an ECS container instance whose credentials are published in S3.
-# Write in these three: the package (a version of ecsauth, or the URL of an archive of your own),
-# the object, the cluster. samples/cluster.yaml does it by itself.
+# Write in these three: the package (what pip installs, such as the URL of a wheel of your own), the
+# object, the cluster. samples/cluster.yaml does it by itself.
 set -eu
-package=ecsauth
+package=https://example.com/ecsauth-0.1.0-py3-none-any.whl
 object=s3://BUCKET/ecs.config
 cluster=my-cluster
 
@@ -11,8 +11,10 @@ cluster=my-cluster
 grep -qs '^ECS_CLUSTER=' /etc/ecs/ecs.config || echo "ECS_CLUSTER=$cluster" >>/etc/ecs/ecs.config
 
 # An image made by samples/bake-ami.sh has it already; then nothing is downloaded.
-python3 -m venv /opt/ecsauth
-/opt/ecsauth/bin/pip install --quiet --disable-pip-version-check "$package"
+if [ ! -x /opt/ecsauth/bin/ecsauth ]; then
+    python3 -m venv /opt/ecsauth
+    /opt/ecsauth/bin/pip install --quiet --disable-pip-version-check "$package"
+fi
 
 mkdir -p /etc/ecsauth
 cat >/etc/ecsauth/ecsauth.env <<SETTINGS

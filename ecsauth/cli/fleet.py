@@ -19,6 +19,7 @@ from ecsauth.errors import SourceError, UsageError
 from ecsauth.fleet import Rollout, Surroundings, run_rollout
 from ecsauth.fleet.values import (
     FAILED,
+    NOT_LINUX,
     NOT_MANAGED,
     UNREACHABLE,
     Instance,
@@ -32,6 +33,10 @@ _CURES = {
     NOT_MANAGED: (
         "SSM does not manage {}",
         "do they run the SSM agent, with a role that has AmazonSSMManagedInstanceCore?",
+    ),
+    NOT_LINUX: (
+        "{} run Windows, where the document does nothing",
+        "there the agent takes its logins from variables: ecsauth convert --output powershell",
     ),
     UNREACHABLE: (
         "SSM does not reach {}",
@@ -193,6 +198,7 @@ def _show(rollout: Rollout, runner: RunCommand, given: dict[str, Any]) -> None:
             say("warning", words.format(f"{count} instance{'' if count == 1 else 's'}"), cure)
     for row in rollout.rows:
         if row.status == FAILED and not given["quiet"]:
-            where = f"--command-id {row.command} --instance-id {row.instance}"
+            where = f"--region {runner.region} --command-id {row.command}"
+            where += f" --instance-id {row.instance}"
             say("next", f"to see all that it said: aws ssm get-command-invocation {where}")
             break

@@ -87,7 +87,7 @@ class _Drive:
         self._around = around
         self._shown = {row.instance: row.status for row in rollout.rows}
         self._is_stopping = False
-        self._missed = 0
+        self._missed = self._refused = 0
         self._fetched: set[str] = set()
 
     def run(self, timeout: float) -> None:
@@ -121,8 +121,16 @@ class _Drive:
             order = self._rollout.next_order()
             if order is None:
                 return is_any
-            with self._around.whole():
-                self._rollout.note_sent(self._runner.send(order))
+            try:
+                with self._around.whole():
+                    self._rollout.note_sent(self._runner.send(order))
+            except SourceError as error:
+                self._refused += 1
+                if not self._rollout.commands or self._refused > _PATIENCE:
+                    raise
+                self._around.warn(f"{error}; trying again")
+                return is_any
+            self._refused = 0
             is_any = True
 
     def _look(self) -> None:

@@ -17,6 +17,7 @@ BATCH = 50
 WAITING, SENT, RUNNING, DONE = "waiting", "sent", "running", "done"
 FAILED, TIMED_OUT, UNREACHABLE = "failed", "timed out", "unreachable"
 NOT_MANAGED, GONE, CANCELLED, NOT_SENT = "not managed", "gone", "cancelled", "not sent"
+NOT_LINUX = "not Linux"
 
 OPEN = frozenset({WAITING, SENT, RUNNING})
 ERRORS = frozenset({FAILED, TIMED_OUT})
@@ -67,7 +68,8 @@ class Instance:
 
     Attributes:
         name: its id.
-        problem: why the command cannot reach it: `NOT_MANAGED`, `UNREACHABLE`; empty if it can.
+        problem: why the command cannot reach it: `NOT_MANAGED`, `NOT_LINUX` or `UNREACHABLE`;
+            empty if it can.
 
     """
 

@@ -5,8 +5,8 @@
 set -eu
 name=$1
 shift
-data=$(${ECSAUTH:-ecsauth} convert --quiet --output docker-config "$@" | base64 | tr -d '\n')
-[ -n "$data" ] || exit 3
+config=$(${ECSAUTH:-ecsauth} convert --quiet --output docker-config "$@")
+data=$(printf '%s\n' "$config" | base64 | tr -d '\n')
 cat <<SECRET
 apiVersion: v1
 kind: Secret

@@ -1,8 +1,8 @@
 #!/bin/bash
 # User data of the host on which GitLab Runner runs (its instance profile: ECR read, such as
-# AmazonEC2ContainerRegistryReadOnly). Runner and Docker themselves are installed as you like.
+# AmazonEC2ContainerRegistryReadOnly). Write in the package. Runner and Docker themselves are installed as you like.
 set -eu
-package=${ECSAUTH_PACKAGE:-ecsauth}
+package=${ECSAUTH_PACKAGE:-https://example.com/ecsauth-0.1.0-py3-none-any.whl}
 
 python3 -m venv /opt/ecsauth
 /opt/ecsauth/bin/pip install --quiet --disable-pip-version-check "$package"

@@ -51,6 +51,7 @@ put_program() {
     mv "$new" "$bin/$made"
     ln -s "$made/$name" "$bin/.$name.link-${new##*-}"
     mv -f "$bin/.$name.link-${new##*-}" "$program"
+    if [ -n "$link" ]; then touch -c "$bin/${link%/*}" 2>/dev/null || true; fi # its hour begins now
     trap - EXIT
     say "$program: written"
     find "$bin" -maxdepth 1 -name ".$name*-*" ! -name "$made" -mmin +60 -exec rm -rf {} +

@@ -31,6 +31,7 @@ class World:
         members: instances of the cluster.
         managed: instance → its PingStatus, those that SSM knows.
         tagged: instances with the tag Fleet=web.
+        windows: instances that run Windows.
         ends: instance → StatusDetails at its end; by default Success.
         output: instance → what it prints.
         vanish: instances that are gone when they are sent to.
@@ -44,6 +45,7 @@ class World:
     members: list[str] = field(default_factory=list)
     managed: dict[str, str] = field(default_factory=dict)
     tagged: list[str] = field(default_factory=list)
+    windows: set[str] = field(default_factory=set)
     ends: dict[str, str] = field(default_factory=dict)
     output: dict[str, str] = field(default_factory=dict)
     vanish: set[str] = field(default_factory=set)
@@ -120,7 +122,14 @@ class World:
                 raise AwsError("ValidationException")
             found = [name for name in found if self._fits(name, item)]
         page, more = _page(found, body.get("NextToken"), body["MaxResults"])
-        rows = [{"InstanceId": name, "PingStatus": self.managed[name]} for name in page]
+        rows = [
+            {
+                "InstanceId": name,
+                "PingStatus": self.managed[name],
+                "PlatformType": "Windows" if name in self.windows else "Linux",
+            }
+            for name in page
+        ]
         return {"InstanceInformationList": rows, **({"NextToken": more} if more else {})}
 
     def _gone(self) -> set[str]:

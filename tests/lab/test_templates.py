@@ -45,6 +45,9 @@ def resources(name: str) -> dict[str, Any]:
     return {key: value.get("Properties", {}) for key, value in document["Resources"].items()}
 
 
+WHEEL = "https://example.com/ecsauth-0.1.0-py3-none-any.whl"
+
+
 def deploy(moto: Moto, name: str, **parameters: str) -> dict[str, str]:
     """Make a stack of a template; return its outputs."""
     cloudformation = moto.client("cloudformation")
@@ -97,7 +100,7 @@ def stacks(moto: Moto) -> Iterator[dict[str, str]]:
         Bucket="code", CreateBucketConfiguration={"LocationConstraint": REGION}
     )
     moto.client("s3").put_object(Bucket="code", Key="ecsauth-lambda.zip", Body=b"zip")
-    made = deploy(moto, "cluster", ClusterName="prod", ObjectKey="a/b.config")
+    made = deploy(moto, "cluster", ClusterName="prod", ObjectKey="a/b.config", EcsauthPackage=WHEEL)
     made.update(
         deploy(
             moto,

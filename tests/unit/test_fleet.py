@@ -408,8 +408,25 @@ def test_looks_that_fail_are_repeated_three_times(faults: int, is_raised: bool) 
     assert ssm.cancelled == [("c-1", ())]
 
 
-def test_order_that_is_refused_cancels_those_before() -> None:
+def test_order_that_is_throttled_is_sent_again() -> None:
     ssm = FakeSsm()
+    send = ssm.send
+    refusals = [SourceError("throttled")] * 3
+
+    def refuse(order: Order) -> Sent:
+        if ssm.orders and refusals:
+            raise refusals.pop()
+        return send(order)
+
+    ssm.send = refuse  # type: ignore[method-assign]
+    rollout = Rollout(fleet(100), ALL)
+    drive(ssm, rollout)
+    assert rollout.all_done()
+    assert ssm.cancelled == []
+
+
+def test_order_that_is_refused_cancels_those_before() -> None:
+    ssm = FakeSsm(stuck={item.name for item in fleet(50)})
     send = ssm.send
 
     def refuse(order: Order) -> Sent:

@@ -165,7 +165,7 @@ def layouts(hosts: int) -> dict[str, float]:
         "S3: ECR": asked,
         "S3: GET": hosts * looks,
         "SSM: ECR": asked,
-        "SSM: GET": hosts * asked,
+        "SSM: GET": hosts * (looks + asked),
         "SSM: commands": asked,
     }
 
