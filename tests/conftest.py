@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import hypothesis
 import pytest
 
 from ecsauth import cli
@@ -19,6 +20,9 @@ from ecsauth.cli.group import COMMANDS
 from ecsauth.cli.group import cli as group
 
 DATA = Path(__file__).parent / "data"
+
+hypothesis.settings.register_profile("no deadline", deadline=None)  # a stall is no failure
+hypothesis.settings.load_profile("no deadline")
 
 
 def b64(text: str) -> str:
