@@ -1,4 +1,4 @@
-"""The publisher as a Lambda function: handler ``ecsauth.aws_lambda:handler``.
+"""The publisher as a Lambda function: handler ``ecsauth.aws_lambda.handler``.
 
 Settings are the function's environment variables: ECSAUTH_SOURCES, ECSAUTH_TARGETS (objects in S3)
 and any other. Each invocation does what ``ecsauth refresh`` does; what is remembered between them

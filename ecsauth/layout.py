@@ -21,6 +21,7 @@ class Layout:
         is_untidy: text → whether a setting is repeated in it, so that old secrets stand about.
         names: what the text calls the two settings.
         has_type: False if the text has no place for ECS_ENGINE_AUTH_TYPE.
+        is_for_agent: False if another program than the ECS agent reads it.
 
     """
 
@@ -30,6 +31,7 @@ class Layout:
     warning: Callable[[EngineAuth], str]
     is_untidy: Callable[[bytes], bool]
     has_type: bool = True
+    is_for_agent: bool = True
     names: tuple[str, str] = (AUTH_TYPE_KEY, AUTH_DATA_KEY)
 
 

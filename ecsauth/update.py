@@ -167,7 +167,7 @@ def _apply_once(
     warnings = [*fetched.warnings, *plan.warnings, layout.warning(plan.engine_auth)]
     if request.replace and fetched.problems:
         warnings.append("nothing was dropped (--replace), because not every login could be had")
-    notes = [*fetched.notes, *_ecr_notes(fetched.credentials, now)]
+    notes = [*fetched.notes, *_ecr_notes(fetched.credentials, now, layout.is_for_agent)]
     if layout.is_untidy(text):
         plan = replace(plan, changed=True)
     if plan.changed:
@@ -261,7 +261,7 @@ def _verify(layout: Layout, text: bytes, plan: Plan) -> None:
         raise EcsauthError(f"nothing was written: {fault}", "this is a fault of ecsauth: report it")
 
 
-def _ecr_notes(credentials: Sequence[Credential], now: float) -> list[str]:
+def _ecr_notes(credentials: Sequence[Credential], now: float, is_for_agent: bool) -> list[str]:
     """Say what an ECR token is worth: not much for the agent, and not for long."""
     private = [item for item in credentials if parse_ecr_host(item.registry)]
     notes = []
@@ -269,7 +269,7 @@ def _ecr_notes(credentials: Sequence[Credential], now: float) -> list[str]:
         if item.expires_at is not None:
             hours = (item.expires_at - now) / 3600
             notes.append(f"{item.registry}: its ECR token expires in {hours:.1f} h")
-    if private and len(private) == len(credentials):
+    if is_for_agent and private and len(private) == len(credentials):
         notes.append(
             "these are all private ECR registries: the agent gets tokens for them by itself with"
             " the instance role; this setting helps only where that role does not reach (another"

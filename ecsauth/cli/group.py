@@ -21,7 +21,9 @@ COMMANDS = {
     "verify": "ecsauth.cli.verification:verify",
     "status": "ecsauth.cli.state:status",
     "agent": "ecsauth.cli.agent:agent",
+    "fleet": "ecsauth.cli.fleet:fleet",
     "install": "ecsauth.cli.install:install",
+    "bundle": "ecsauth.cli.bundle:bundle",
 }
 """Name → module:function, in the order of the help."""
 

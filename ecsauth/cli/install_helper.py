@@ -15,15 +15,17 @@ from typing import Callable
 import click
 
 from ecsauth.cli import options
-from ecsauth.cli.console import print_lines, say, say_all
-from ecsauth.cli.context import account_of
+from ecsauth.cli.console import print_lines, result_stream, say, say_all
+from ecsauth.cli.context import account_of, ecr_hosts
 from ecsauth.errors import TargetError, UsageError
 from ecsauth.files import locked, previous_path, read_regular, remove, target_error, write_atomic
 from ecsauth.files import read_state as read_file
+from ecsauth.helper.blocks import KINDS, block
 from ecsauth.helper.docker_settings import Edited, Wanted, put_in, take_out
 from ecsauth.helper.launcher import MARK, PACKAGE_CODE, launcher_text
-from ecsauth.helper.protocol import PROGRAM, parse_server_url
+from ecsauth.helper.protocol import PROGRAM
 from ecsauth.sources import Account
+from ecsauth.targets.stdout import write_stream
 
 _PROGRAM_MODE = 0o755
 _LOCK_SECONDS = 10.0
@@ -44,6 +46,13 @@ _CHECK_SECONDS = 30.0
     "--logout", is_flag=True, help="Take logins for these registries out of the docker config."
 )
 @options.option(
+    "--print",
+    "kind",
+    type=click.Choice(KINDS),
+    help="Only print the block for a configuration that is kept elsewhere: docker, podman"
+    " (auth.json), registries-conf, gitlab-runner (config.toml).",
+)
+@options.option(
     "--uninstall",
     is_flag=True,
     help="Take the program away, and out of the docker config; with REGISTRY only these entries.",
@@ -58,6 +67,7 @@ def helper(
     *,
     store: bool,
     logout: bool,
+    kind: str | None,
     uninstall: bool,
     dry_run: bool,
     quiet: bool,
@@ -69,7 +79,10 @@ def helper(
     The program is a small launcher: it prints logins that are in the cache by itself, without
     starting Python. What it finds in doubt it hands to this installation of ecsauth.
     """
-    hosts = tuple(dict.fromkeys(_host(text) for text in registries))
+    hosts = ecr_hosts(registries)
+    if kind is not None:
+        write_stream(result_stream(), block(kind, hosts, is_store=store).encode())
+        return 0
     account = _account(user)
     program = (bin_dir or _default_bin_dir()).absolute() / PROGRAM
     config = _config_path(account)
@@ -94,16 +107,6 @@ def helper(
     if not uninstall and not quiet:
         _say_next(hosts, store, program, account)
     return 0
-
-
-def _host(text: str) -> str:
-    server = parse_server_url(text)
-    if server is None or server.host != text.lower():
-        raise UsageError(
-            f"{text!r} is not the host of an ECR registry",
-            "such as 123456789012.dkr.ecr.us-west-2.amazonaws.com or public.ecr.aws",
-        )
-    return server.host
 
 
 def _account(user: str | None) -> Account | None:

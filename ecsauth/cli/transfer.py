@@ -24,7 +24,7 @@ from ecsauth.cli.context import account_of, make_context, make_request
 from ecsauth.cli.report import diff_lines, restart_advice, summary_lines
 from ecsauth.cli.restarting import AgentWork, is_restarting, say_restarted
 from ecsauth.errors import SourceError, UsageError
-from ecsauth.layout import AGENT_JSON, DATA, ENV_FILE
+from ecsauth.layout import AGENT_JSON, DATA, ENV_FILE, Layout
 from ecsauth.restart import NEVER
 from ecsauth.sources import DockerConfigSource, find_login_file, parse_source
 from ecsauth.targets import parse_target
@@ -33,6 +33,15 @@ from ecsauth.targets.stdout import Stdout, write_stream
 from ecsauth.update import Outcome, Request, Target, raw_settings, update
 
 _OUTPUTS = {"env": ENV_FILE, "data": DATA, "agent-json": AGENT_JSON}
+_APPLYING = {
+    "docker-config": "it is a login file: ~/.docker/config.json, auth.json of podman, or for"
+    " Kubernetes: kubectl create secret generic NAME --type=kubernetes.io/dockerconfigjson"
+    " --from-file=.dockerconfigjson=FILE",
+    "bottlerocket": "it goes into the instance's user data, or in the control container:"
+    " apiclient apply < FILE; the agent is restarted by that",
+    "powershell": "run it on the Windows instance as Administrator; tasks go on meanwhile",
+}
+"""How to apply what other programs take."""
 
 
 @click.command(short_help="Print the two settings that SOURCE comes to.")
@@ -40,11 +49,12 @@ _OUTPUTS = {"env": ENV_FILE, "data": DATA, "agent-json": AGENT_JSON}
 @options.auth_format
 @options.option(
     "--output",
-    type=click.Choice(list(_OUTPUTS)),
+    type=click.Choice([*_OUTPUTS, *_APPLYING]),
     default="env",
     show_default=True,
     help="env: two lines for ecs.config; data: the value of ECS_ENGINE_AUTH_DATA alone;"
-    " agent-json: for ecs.config.json.",
+    " agent-json: for ecs.config.json; docker-config: a login file for docker, podman, Kubernetes;"
+    " bottlerocket: settings in TOML; powershell: commands for Windows.",
 )
 @options.select
 @options.option(
@@ -76,6 +86,8 @@ def convert(
         raise UsageError("- (standard input) is given twice")
     parsed = [parse_source(text, context) for text in sources]
     if raw:
+        if output in _APPLYING:
+            raise UsageError(f"--raw does not go with --output {output}")
         if len(parsed) > 1 or not isinstance(parsed[0], DockerConfigSource):
             raise UsageError("--raw takes one SOURCE, a login file")
         text, warnings = raw_settings(
@@ -84,9 +96,21 @@ def convert(
         write_stream(result_stream(), text)
         say_all("warning", warnings)
         return 0
-    target = Stdout(result_stream(), _OUTPUTS[output])
+    target = Stdout(result_stream(), _layout(output))
     outcome = update(parsed, target, Request(auth_format), now=time.time())
-    return report(outcome, quiet)
+    code = report(outcome, quiet)
+    if outcome.written and not quiet:
+        say_all("next", [_APPLYING.get(output, "")])
+    return code
+
+
+def _layout(output: str) -> Layout:
+    if output in _OUTPUTS:
+        return _OUTPUTS[output]
+    from ecsauth.printed import BOTTLEROCKET, DOCKER_CONFIG, POWERSHELL
+
+    others = {"docker-config": DOCKER_CONFIG, "bottlerocket": BOTTLEROCKET}
+    return others.get(output, POWERSHELL)
 
 
 @click.command(short_help="Bring a docker login file's logins into ecs.config, once.")

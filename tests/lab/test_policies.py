@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from ecsauth.ecs_config import read_engine_auth
+from ecsauth.engine_auth import decode
 from tests.conftest import Result
 from tests.lab.box import PROJECT
 from tests.lab.moto import REGION, Moto
@@ -155,6 +157,49 @@ def test_instance_s_policy_is_enough_and_no_more(
     login.write_text('{"auths":{"q.io":{"auth":"dTpw"}}}')
     done = ecsauth("publish", login, URL)
     assert (done.code, "access denied to s3:PutObject" in done.err) == (4, True)
+
+
+def test_policy_of_an_instance_that_asks_for_itself_is_enough_and_no_more(
+    ecsauth: Run, world: Moto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert publish(ecsauth).code == 0
+    target = tmp_path / "ecs.config"
+    document = policy("instance-sources")
+    as_user(world, monkeypatch, document)
+    done = ecsauth("refresh", SECRET, PARAMETER, "--to", target)
+    assert done.code == 0, done.err
+    assert set(logins(target)) == {"quay.io", "ghcr.io"}
+    assert "access denied" not in ecsauth("convert", "ecr:us-west-2").err  # moto's has expired
+    assert ecsauth("pull", URL, "--to", tmp_path / "other").code == 3  # it may not read the object
+    tokens = {"ecr:GetAuthorizationToken", "ecr-public:GetAuthorizationToken"}
+    assert tokens < actions(document) & actions(policy("publisher"))
+
+
+@pytest.mark.parametrize(
+    ("action", "source"),
+    [
+        ("secretsmanager:GetSecretValue", SECRET),
+        ("ssm:GetParameter", PARAMETER),
+        ("ecr:GetAuthorizationToken", "ecr:us-west-2"),
+    ],
+)
+def test_instance_that_asks_for_itself_is_told_what_it_lacks(
+    ecsauth: Run,
+    world: Moto,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    action: str,
+    source: str,
+) -> None:
+    as_user(world, monkeypatch, without(policy("instance-sources"), action))
+    done = ecsauth("refresh", source, "--to", tmp_path / "ecs.config")
+    assert done.code == 3
+    assert f"access denied to {action}" in done.err
+
+
+def logins(path: Path) -> list[str]:
+    found = decode(read_engine_auth(path.read_bytes())).credentials
+    return [item.match for item in found]
 
 
 def test_instance_without_its_action_is_told(

@@ -156,7 +156,7 @@ def test_the_canary_is_seen_where_it_belongs(ecsauth: Run, tmp_path: Path) -> No
 
 
 def test_every_command_is_covered_here() -> None:
-    here = {"convert", "migrate", "refresh", "check", "explain", "verify", "status"}
+    here = {"convert", "migrate", "refresh", "check", "explain", "verify", "status", "bundle"}
     in_the_lab = {
         "run",
         "install helper",
@@ -165,5 +165,6 @@ def test_every_command_is_covered_here() -> None:
         "install units",
         "publish",
         "pull",
+        "fleet refresh",
     }
     assert set(all_commands()) == here | in_the_lab

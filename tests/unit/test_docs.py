@@ -71,6 +71,12 @@ def test_first_command_of_the_readme_prints_what_it_shows(ecsauth: Callable[...,
     assert result.out.splitlines() == [line for line in lines if line.startswith("ECS_")]
 
 
+def test_files_that_the_readme_names_are_there() -> None:
+    named = re.findall(r"\]\(((?:samples|systemd|tests)/[^)]+)\)", README)
+    assert len(named) > 5
+    assert [path for path in named if not (ROOT / path).is_file()] == []
+
+
 def test_changelog_has_the_version() -> None:
     assert f"## {__version__} " in (ROOT / "CHANGELOG.md").read_text()
 

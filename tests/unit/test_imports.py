@@ -21,6 +21,7 @@ CORE = {
     "ecs_config",
     "agent_json",
     "layout",
+    "printed",
     "recover",
     "plan",
     "lease",
@@ -29,6 +30,7 @@ CORE = {
     "verdict",
     "datadir",
     "status",
+    "fleet",
 }
 ALLOWED = {
     "errors": set(),
@@ -43,6 +45,7 @@ ALLOWED = {
     "sources": CORE | {"aws", "files", "sources"},
     "verify": CORE | {"verify"},
     "agent": CORE | {"agent", "aws", "restart"},
+    "ssm": CORE | {"aws"},
     "state": CORE | {"files"},
     "settings": {"errors", "files"},
     "notify": set(),
@@ -62,6 +65,7 @@ ALLOWED = {
         "targets",
         "verify",
         "agent",
+        "ssm",
         "state",
         "aws",
         "helper",

@@ -17,7 +17,32 @@ ELSEWHERE = {
     "ecsauth.env": "lab/test_settings.py",
     "iam-publisher.json": "lab/test_policies.py",
     "iam-instance.json": "lab/test_policies.py",
+    "iam-instance-sources.json": "lab/test_policies.py",
     "user-data.sh": "lab/test_user_data.py",
+    "containers/auth.json": "lab/test_hosts.py",
+    "containers/docker-config.json": "lab/test_hosts.py",
+    "containers/docker-config.store.json": "lab/test_hosts.py",
+    "containers/image-pull-secret.sh": "lab/test_hosts.py",
+    "containers/registries.conf": "lab/test_hosts.py",
+    "gitlab-runner/config.toml": "lab/test_hosts.py",
+    "gitlab-runner/job-config.json": "lab/test_hosts.py",
+    "gitlab-runner/user-data.sh": "lab/test_hosts.py",
+    "marathon/Dockerfile": "lab/test_marathon.py",
+    "marathon/app.json": "unit/test_marathon.py",
+    "marathon/build.sh": "lab/test_marathon.py",
+    "marathon/helper.json": "lab/test_marathon.py",
+    "marathon/helper.spec": "lab/test_marathon.py",
+    "marathon/iam-agent.json": "unit/test_marathon.py",
+    "marathon/put.sh": "lab/test_marathon.py",
+    "marathon/start.py": "lab/test_marathon.py",
+    "iam-fleet.json": "lab/test_fleet.py",
+    "ssm-refresh.json": "lab/test_ssm_document.py",
+    "ssm-association.yaml": "lab/test_ssm_document.py",
+    "user-data.yaml": "lab/test_user_data.py",
+    "bake-ami.sh": "lab/test_user_data.py",
+    "cluster.yaml": "lab/test_templates.py",
+    "publisher.yaml": "lab/test_templates.py",
+    "build-lambda.sh": "lab/test_lambda.py",
 }
 LOGIN_FILES = {
     # sample → format, image → user name
@@ -48,6 +73,7 @@ def test_sample_login_file_serves_its_images(ecsauth: Callable[..., Result], nam
 
 
 def test_every_sample_is_exercised() -> None:
-    assert {path.name for path in SAMPLES.iterdir()} == {*LOGIN_FILES, *ELSEWHERE}
+    files = {str(path.relative_to(SAMPLES)) for path in SAMPLES.rglob("*") if path.is_file()}
+    assert files == {*LOGIN_FILES, *ELSEWHERE}
     for test in ELSEWHERE.values():
         assert (SAMPLES.parent / "tests" / test).exists()

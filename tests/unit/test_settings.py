@@ -39,7 +39,9 @@ def test_sample_names_every_setting_that_belongs_in_a_file() -> None:
     named = {line.lstrip("#").partition("=")[0] for line in sample.splitlines() if "=" in line}
     one_off = {"DRY_RUN", "ENV_FILE", "FIX", "FORCE", "FORCE_RESTART", "FROM", "JSON", "OUTPUT"}
     one_off |= {"BASE", "RAW", "UNINSTALL", "WHOLE_FILE"}
-    one_off |= {"BIN_DIR", "LOGOUT", "STORE", "USER"}
+    one_off |= {"CLUSTER", "TAG", "MAX_CONCURRENCY", "MAX_ERRORS", "DOCUMENT", "FLEET_TIMEOUT"}
+    one_off |= {"REGION", "PROFILE", "ROLE_ARN"}  # of the person who runs fleet refresh
+    one_off |= {"BIN_DIR", "LOGOUT", "PRINT", "STORE", "USER"}
     assert {name for name in named if name.startswith("ECSAUTH_")} == NAMES - {
         f"ECSAUTH_{name}" for name in one_off
     }

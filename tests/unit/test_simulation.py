@@ -152,3 +152,42 @@ def test_without_jitter_the_fleet_would_not_stay_under_it() -> None:
     dice = random.Random(1)
     starts = Counter(int(dice.random() * 60) + 6 * HOUR for _ in range(10_000))
     assert max(starts.values()) > 20
+
+
+def layouts(hosts: int) -> dict[str, float]:
+    """Return calls a day of a fleet, from the simulation of one of 1,000 hosts."""
+    of_1000 = fleet(1000, boot_seconds=600, days=3, seed=2)
+    asked = sum(count for second, count in of_1000.items() if second >= 24 * HOUR) / 2 / 1000
+    looks = 24 * HOUR / (PERIOD + SPREAD_SECONDS / 2)
+    return {
+        "each: ECR": hosts * asked,
+        "each: at the start": hosts / 600,
+        "S3: ECR": asked,
+        "S3: GET": hosts * looks,
+        "SSM: ECR": asked,
+        "SSM: GET": hosts * (looks + asked),
+        "SSM: commands": asked,
+    }
+
+
+SCALE = [10, 1_000, 100_000]
+
+
+@pytest.mark.parametrize("hosts", SCALE)
+def test_readme_has_the_calls_of_each_layout(hosts: int) -> None:
+    column = SCALE.index(hosts)
+    table = re.search(r"\| A day \|.*?\n\n", README, re.DOTALL)
+    assert table, "README lacks the table of calls a day"
+    rows = [line.split("|")[1:-1] for line in table[0].strip().splitlines()[2:]]
+    wanted = layouts(hosts)
+    assert len(rows) == len(wanted)
+    for cells, (name, expected) in zip(rows, wanted.items()):
+        shown = float(cells[1 + column].strip().replace(",", ""))
+        assert shown == pytest.approx(expected, rel=0.05, abs=0.05), (name, expected)
+
+
+def test_a_large_fleet_that_starts_at_once_is_too_much_for_ecr_alone() -> None:
+    limit = 20  # calls a second; see above
+    assert layouts(1_000)["each: at the start"] < limit
+    assert layouts(100_000)["each: at the start"] > limit
+    assert layouts(100_000)["S3: GET"] / (24 * HOUR) < 5_500  # GET a second and prefix

@@ -1,0 +1,163 @@
+"""What is known of the instances of a fleet and of a command for them.
+
+What SSM says of an invocation: AWS Systems Manager User Guide, "Understanding command statuses".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ecsauth.errors import UsageError
+
+BATCH = 50
+"""SendCommand takes no more instances at once."""
+
+WAITING, SENT, RUNNING, DONE = "waiting", "sent", "running", "done"
+FAILED, TIMED_OUT, UNREACHABLE = "failed", "timed out", "unreachable"
+NOT_MANAGED, GONE, CANCELLED, NOT_SENT = "not managed", "gone", "cancelled", "not sent"
+NOT_LINUX = "not Linux"
+
+OPEN = frozenset({WAITING, SENT, RUNNING})
+ERRORS = frozenset({FAILED, TIMED_OUT})
+_MEANING = {
+    "pending": SENT,
+    "delayed": SENT,
+    "inprogress": RUNNING,
+    "cancelling": RUNNING,
+    "success": DONE,
+    "executiontimedout": TIMED_OUT,
+    "timedout": TIMED_OUT,
+    "deliverytimedout": UNREACHABLE,
+    "undeliverable": UNREACHABLE,
+    "terminated": NOT_SENT,
+    "canceled": CANCELLED,
+    "cancelled": CANCELLED,
+    "failed": FAILED,
+    "accessdenied": FAILED,
+    "invalidplatform": FAILED,
+}
+_LIMIT = re.compile(r"(?P<number>0|[1-9][0-9]{0,5})(?P<percent>%?)")
+_BY_SSM = re.compile(r"-+ERROR-+|-+Output truncated-+|failed to run commands: exit status [0-9]+")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A number of instances, or a percentage of them."""
+
+    number: int
+    is_percent: bool = False
+
+    def of(self, total: int) -> int:
+        """Return the number for so many instances; a fraction is rounded down."""
+        return total * self.number // 100 if self.is_percent else self.number
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many at the same time, and how many errors are still no reason to stop."""
+
+    concurrency: Limit
+    errors: Limit
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An instance.
+
+    Attributes:
+        name: its id.
+        problem: why the command cannot reach it: `NOT_MANAGED`, `NOT_LINUX` or `UNREACHABLE`;
+            empty if it can.
+
+    """
+
+    name: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Order:
+    """One command to send.
+
+    Attributes:
+        instances: to whom; none if it goes by tag.
+        concurrency: to how many at the same time.
+        errors: how many errors are still no reason to stop.
+
+    """
+
+    instances: tuple[str, ...]
+    concurrency: int
+    errors: int
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A command that was sent; its id is empty if all its instances are gone."""
+
+    command: str
+    gone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What SSM says of a command on one instance.
+
+    Attributes:
+        instance: its id.
+        status: one of the constants above.
+        output: what the instance printed, which may be anything.
+
+    """
+
+    instance: str
+    status: str
+    output: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """How it stands with one instance; `said` is its last line, not yet printable."""
+
+    instance: str
+    status: str
+    said: str = ""
+    command: str = ""
+
+
+def parse_limit(text: str, *, least: int) -> Limit:
+    """Return the limit that a text says, such as ``10%`` or ``5``.
+
+    Raises:
+        UsageError: it is none, or less than `least`.
+
+    """
+    found = _LIMIT.fullmatch(text)
+    if not found or int(found["number"]) < least or (found["percent"] and int(found[1]) > 100):
+        raise UsageError("a limit is a number of instances or a percentage", "such as 5 or 10%")
+    return Limit(int(found["number"]), bool(found["percent"]))
+
+
+def batches(names: Sequence[str], size: int = BATCH) -> list[tuple[str, ...]]:
+    """Split names into portions."""
+    return [tuple(names[start : start + size]) for start in range(0, len(names), size)]
+
+
+def status_of(status: str, details: str) -> str:
+    """Return ours for SSM's Status and StatusDetails; what is unknown is still to be waited for."""
+    for text in (details, status):
+        meaning = _MEANING.get(text.replace(" ", "").lower())
+        if meaning:
+            return meaning
+    return SENT
+
+
+def last_line(output: str) -> str:
+    """Return the last line that the instance said, without what SSM adds."""
+    for line in reversed(output.splitlines()):
+        text = line.strip()
+        if text and not _BY_SSM.fullmatch(text):
+            return text
+    return ""

@@ -1,0 +1,503 @@
+"""The core of fleet refresh: portions, limits, when to stop, what is left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from ecsauth.errors import SourceError, UsageError
+from ecsauth.fleet import Rollout, Surroundings, run_rollout
+from ecsauth.fleet.values import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    GONE,
+    NOT_MANAGED,
+    NOT_SENT,
+    RUNNING,
+    SENT,
+    TIMED_OUT,
+    UNREACHABLE,
+    WAITING,
+    Instance,
+    Invocation,
+    Limit,
+    Limits,
+    Order,
+    Row,
+    Sent,
+    batches,
+    last_line,
+    parse_limit,
+    status_of,
+)
+
+TEN = Limits(Limit(10, True), Limit(10, True))
+ALL = Limits(Limit(100, True), Limit(100, True))
+
+
+def fleet(count: int) -> list[Instance]:
+    return [Instance(f"i-{number:04}") for number in range(count)]
+
+
+@dataclass
+class FakeSsm:
+    """SSM with a clock: an instance begins 2 s after it was sent, and ends after 3 more.
+
+    Its MaxConcurrency and MaxErrors are kept as SSM keeps them.
+    """
+
+    ends: dict[str, str] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    stuck: set[str] = field(default_factory=set)
+    lists_begun_only: bool = False
+    now: float = 0.0
+    orders: list[Order] = field(default_factory=list)
+    cancelled: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    looks: list[tuple[str, bool]] = field(default_factory=list)
+    most: int = 0
+    rows: dict[str, dict[str, tuple[str, float]]] = field(default_factory=dict)
+    faults: list[SourceError] = field(default_factory=list)
+    refuses_to_cancel: bool = False
+    by_tag: tuple[str, ...] = ()
+    pauses: list[float] = field(default_factory=list)
+    interrupt_at: float = float("inf")
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+        if self.now >= self.interrupt_at:
+            raise KeyboardInterrupt
+        for command in self.rows:
+            self._move(command)
+
+    def send(self, order: Order) -> Sent:
+        if self.faults and self.faults[0].message == "send":
+            raise self.faults.pop(0)
+        assert len(order.instances) <= 50
+        assert order.concurrency >= 1
+        self.orders.append(order)
+        gone = tuple(name for name in order.instances if name in self.gone)
+        left = [name for name in order.instances or self.by_tag if name not in self.gone]
+        command = f"c-{len(self.orders)}" if left else ""
+        if command:
+            self.rows[command] = dict.fromkeys(left, ("Pending", self.now))
+        return Sent(command, gone)
+
+    def look(self, command: str, *, details: bool) -> Sequence[Invocation]:
+        if self.faults:
+            raise self.faults.pop(0)
+        self.looks.append((command, details))
+        return [
+            Invocation(name, status_of("", status), f"said\n{name}\n" if details else "")
+            for name, (status, _) in self.rows[command].items()
+            if not self.lists_begun_only or status not in ("Pending", "Cancelled", "Terminated")
+        ]
+
+    def cancel(self, command: str, instances: Sequence[str]) -> None:
+        if self.refuses_to_cancel:
+            raise SourceError("denied")
+        self.cancelled.append((command, tuple(instances)))
+        for name, (status, since) in self.rows[command].items():
+            if status in ("Pending", "InProgress") and name in (instances or self.rows[command]):
+                self.rows[command][name] = ("Cancelled", since)
+
+    def _move(self, command: str) -> None:
+        order = self.orders[int(command[2:]) - 1]
+        rows = self.rows[command]
+        for name, (status, since) in rows.items():
+            if status == "InProgress" and self.now - since >= 3:
+                rows[name] = (self.ends.get(name, "Success"), self.now)
+        errors = sum(status in ("Failed", "ExecutionTimedOut") for status, _ in rows.values())
+        for name, (status, since) in rows.items():
+            if name in self.stuck:
+                continue
+            at_work = sum(status == "InProgress" for status, _ in rows.values())
+            if status == "Pending" and errors > order.errors:
+                rows[name] = ("Terminated", self.now)
+            elif status == "Pending" and self.now - since >= 2 and at_work < order.concurrency:
+                rows[name] = ("InProgress", self.now)
+        running = [status for rows in self.rows.values() for status, _ in rows.values()]
+        self.most = max(self.most, running.count("InProgress"))
+
+
+def drive(ssm: FakeSsm, rollout: Rollout, timeout: float = 10_000) -> tuple[list[Row], list[str]]:
+    changed: list[Row] = []
+    warned: list[str] = []
+    around = Surroundings(lambda: ssm.now, ssm.sleep, changed.extend, warned.append)
+    run_rollout(rollout, ssm, timeout, around)
+    return changed, warned
+
+
+@pytest.mark.parametrize(
+    ("text", "total", "number"),
+    [
+        ("10%", 2000, 200),
+        ("10%", 10, 1),
+        ("10%", 7, 0),
+        ("0", 7, 0),
+        ("0%", 7, 0),
+        ("100%", 7, 7),
+        ("5", 3, 5),
+        ("99%", 100, 99),
+    ],
+)
+def test_limit_is_a_number_or_a_part(text: str, total: int, number: int) -> None:
+    assert parse_limit(text, least=0).of(total) == number
+
+
+@pytest.mark.parametrize("text", ["", "-1", "101%", "1.5", "10 %", "ten", "%", "01", "1234567"])
+def test_text_that_is_no_limit_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="number of instances or a percentage"):
+        parse_limit(text, least=0)
+
+
+@pytest.mark.parametrize("text", ["0", "0%"])
+def test_nobody_at_a_time_is_refused_and_no_errors_are_not(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_limit(text, least=1)
+    assert parse_limit(text, least=0).number == 0
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(0, []), (50, [50]), (51, [50, 1]), (7, [7])])
+def test_portions(count: int, sizes: list[int]) -> None:
+    assert [len(part) for part in batches([str(n) for n in range(count)])] == sizes
+
+
+@pytest.mark.parametrize(
+    ("status", "details", "ours"),
+    [
+        ("InProgress", "In Progress", RUNNING),
+        ("Success", "Success", DONE),
+        ("TimedOut", "Delivery Timed Out", UNREACHABLE),
+        ("TimedOut", "DeliveryTimedOut", UNREACHABLE),
+        ("TimedOut", "ExecutionTimedOut", TIMED_OUT),
+        ("Failed", "Undeliverable", UNREACHABLE),
+        ("Failed", "Terminated", NOT_SENT),
+        ("Cancelled", "Canceled", CANCELLED),
+        ("Failed", "SomethingNew", FAILED),
+        ("Whatever", "SomethingNew", SENT),
+        ("Pending", "", SENT),
+    ],
+)
+def test_what_ssm_says_is_understood(status: str, details: str, ours: str) -> None:
+    assert status_of(status, details) == ours
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        ("", ""),
+        ("one\ntwo\n\n", "two"),
+        ("denied\n----------ERROR-------\nfailed to run commands: exit status 5", "denied"),
+        ("all\n---Output truncated---", "all"),
+        (
+            "failed to run commands: exit status 5, it says",
+            "failed to run commands: exit status 5, it says",
+        ),
+    ],
+)
+def test_last_line_is_what_the_instance_said(output: str, line: str) -> None:
+    assert last_line(output) == line
+
+
+def test_two_thousand_instances_in_forty_portions() -> None:
+    ssm = FakeSsm()
+    rollout = Rollout(fleet(2000), TEN)
+    drive(ssm, rollout)
+    assert rollout.all_done()
+    assert [len(order.instances) for order in ssm.orders] == [50] * 40
+    assert {(order.concurrency, order.errors) for order in ssm.orders} == {(50, 200)}
+    assert len({name for order in ssm.orders for name in order.instances}) == 2000
+    assert ssm.most == 200
+    assert ssm.cancelled == []
+
+
+@pytest.mark.parametrize(
+    ("count", "concurrency", "each", "most"),
+    [
+        (7, "10%", 1, 1),
+        (7, "3", 3, 3),
+        (120, "20", 20, 20),
+        (300, "120", 50, 100),
+        (60, "60", 50, 50),
+    ],
+)
+def test_no_more_at_the_same_time_than_allowed(
+    count: int, concurrency: str, each: int, most: int
+) -> None:
+    ssm = FakeSsm()
+    rollout = Rollout(fleet(count), Limits(parse_limit(concurrency, least=1), Limit(0)))
+    drive(ssm, rollout)
+    assert rollout.all_done()
+    assert {order.concurrency for order in ssm.orders} == {each}
+    assert ssm.most == most
+
+
+def test_instances_print_and_the_last_line_is_fetched_once_a_command() -> None:
+    ssm = FakeSsm()
+    rollout = Rollout(fleet(60), ALL)
+    changed, _ = drive(ssm, rollout)
+    assert {row.said for row in rollout.rows} == {f"i-{number:04}" for number in range(60)}
+    assert sorted(looked for looked in ssm.looks if looked[1]) == [("c-1", True), ("c-2", True)]
+    assert {row.status for row in changed} == {SENT, RUNNING, DONE}
+    assert len(changed) == 180
+
+
+def test_first_error_stops_it_if_none_is_allowed() -> None:
+    ssm = FakeSsm(ends={"i-0000": "Failed"})
+    rollout = Rollout(fleet(100), Limits(Limit(1), Limit(0)))
+    _, warned = drive(ssm, rollout)
+    assert len(ssm.orders) == 1
+    assert ssm.orders[0].errors == 0
+    assert rollout.is_stopped
+    # One more had begun before it was seen; it is let finish.
+    assert rollout.counts()[NOT_SENT] >= 50
+    assert rollout.counts()[FAILED] == 1
+    assert WAITING not in rollout.counts()
+    assert any("more errors than --max-errors" in line for line in warned)
+
+
+@pytest.mark.parametrize(("errors", "is_stopped"), [(1, True), (2, False), (3, False)])
+def test_errors_at_the_limit_are_no_reason_to_stop_and_one_more_is(
+    errors: int, is_stopped: bool
+) -> None:
+    ssm = FakeSsm(ends={"i-0003": "Failed", "i-0055": "ExecutionTimedOut"})
+    rollout = Rollout(fleet(200), Limits(Limit(50), Limit(errors)))
+    drive(ssm, rollout)
+    assert rollout.is_stopped is is_stopped
+    assert [order.errors for order in ssm.orders][:2] == [errors, errors - 1]
+    assert len(ssm.orders) == (2 if is_stopped else 4)
+    assert rollout.counts().get(DONE, 0) == (98 if is_stopped else 198)
+    assert rollout.counts().get(NOT_SENT, 0) == (100 if is_stopped else 0)
+    assert not rollout.all_done()
+
+
+def test_errors_of_several_commands_are_added_up_and_what_has_begun_is_let_finish() -> None:
+    ssm = FakeSsm(ends={"i-0000": "Failed", "i-0050": "Failed"})
+    rollout = Rollout(fleet(120), Limits(Limit(100), Limit(1)))
+    drive(ssm, rollout)
+    assert rollout.counts() == {DONE: 98, NOT_SENT: 20, FAILED: 2}
+
+
+def test_only_what_has_not_begun_is_cancelled_when_it_stops() -> None:
+    ssm = FakeSsm(ends={"i-0000": "Failed"}, stuck={"i-0060", "i-0061"})
+    rollout = Rollout(fleet(120), Limits(Limit(100), Limit(0)))
+    drive(ssm, rollout)
+    assert ssm.cancelled == [("c-2", ("i-0060", "i-0061"))]
+    assert rollout.counts() == {DONE: 97, NOT_SENT: 20, CANCELLED: 2, FAILED: 1}
+
+
+def test_unreachable_instances_are_no_reason_to_stop_but_a_failure() -> None:
+    ssm = FakeSsm(ends={"i-0001": "Undeliverable", "i-0002": "DeliveryTimedOut"})
+    rollout = Rollout(fleet(100), Limits(Limit(50), Limit(0)))
+    drive(ssm, rollout)
+    assert rollout.counts() == {DONE: 98, UNREACHABLE: 2}
+    assert not rollout.all_done()
+
+
+def test_instances_that_ssm_does_not_manage_are_not_sent_to_and_count_as_failed() -> None:
+    ssm = FakeSsm()
+    found = [*fleet(2), Instance("i-x", NOT_MANAGED), Instance("i-y", UNREACHABLE)]
+    rollout = Rollout(found, Limits(Limit(50, True), Limit(0)))
+    drive(ssm, rollout)
+    assert ssm.orders == [Order(("i-0000", "i-0001"), 1, 0)]
+    assert rollout.counts() == {DONE: 2, NOT_MANAGED: 1, UNREACHABLE: 1}
+    assert not rollout.all_done()
+
+
+def test_only_unmanaged_instances_send_nothing() -> None:
+    ssm = FakeSsm()
+    rollout = Rollout([Instance("i-x", NOT_MANAGED)], TEN)
+    drive(ssm, rollout)
+    assert (ssm.orders, ssm.pauses) == ([], [])
+    assert not rollout.all_done()
+
+
+def test_no_instances_are_nothing_to_do() -> None:
+    rollout = Rollout([], TEN)
+    drive(FakeSsm(), rollout)
+    assert rollout.all_done()
+
+
+def test_instance_that_vanishes_is_gone_and_the_others_go_on() -> None:
+    ssm = FakeSsm(gone={"i-0051"})
+    rollout = Rollout(fleet(60), ALL)
+    drive(ssm, rollout)
+    assert rollout.counts() == {DONE: 59, GONE: 1}
+    assert not rollout.all_done()
+
+
+def test_command_that_nobody_is_left_for_is_not_waited_for() -> None:
+    ssm = FakeSsm(gone={"i-0000", "i-0001"})
+    rollout = Rollout(fleet(2), ALL)
+    drive(ssm, rollout)
+    assert rollout.counts() == {GONE: 2}
+    assert ssm.looks == []
+
+
+def test_instance_that_vanishes_while_it_is_waited_for_times_out() -> None:
+    ssm = FakeSsm(ends={"i-0001": "InProgress"})
+    rollout = Rollout(fleet(120), Limits(Limit(50), Limit(0)))
+    _, warned = drive(ssm, rollout, timeout=60)
+    assert rollout.counts() == {NOT_SENT: 70, DONE: 49, TIMED_OUT: 1}
+    assert ssm.cancelled == [("c-1", ())]
+    assert ssm.now == pytest.approx(60)
+    assert any("cancelled: c-1" in line for line in warned)
+    assert {row.said for row in rollout.rows if row.status == DONE} != {""}
+
+
+@pytest.mark.parametrize("statuses", [(), ("i-0000",)])
+def test_time_that_is_over_before_anything_ends(statuses: Sequence[str]) -> None:
+    ssm = FakeSsm(ends=dict.fromkeys(statuses, "Failed"))
+    rollout = Rollout(fleet(2), ALL)
+    drive(ssm, rollout, timeout=1)
+    assert rollout.counts() == {TIMED_OUT: 2}
+
+
+def test_pauses_grow_to_ten_seconds_and_begin_anew_when_something_is_sent() -> None:
+    ssm = FakeSsm(ends={"i-0001": "InProgress"})
+    rollout = Rollout(fleet(2), ALL)
+    drive(ssm, rollout, timeout=200)
+    assert ssm.pauses[0] == 2
+    assert ssm.pauses[1] == 2.5
+    assert max(ssm.pauses) == 10
+    assert ssm.pauses[:-1] == sorted(ssm.pauses[:-1])
+    again = FakeSsm()
+    drive(again, Rollout(fleet(100), Limits(Limit(50), Limit(0))))
+    assert again.pauses.count(2) == 2
+
+
+def test_interrupt_cancels_every_command_and_says_so() -> None:
+    ssm = FakeSsm(interrupt_at=2)
+    rollout = Rollout(fleet(120), Limits(Limit(100), Limit(0)))
+    warned: list[str] = []
+    around = Surroundings(lambda: ssm.now, ssm.sleep, warn=warned.append)
+    with pytest.raises(KeyboardInterrupt):
+        run_rollout(rollout, ssm, 100, around)
+    assert ssm.cancelled == [("c-1", ()), ("c-2", ())]
+    assert rollout.counts() == {CANCELLED: 100, NOT_SENT: 20}
+    assert warned == ["cancelled: c-1, c-2; an instance that had begun may finish all the same"]
+
+
+def test_command_that_cannot_be_cancelled_is_named_with_the_cure() -> None:
+    ssm = FakeSsm(interrupt_at=2, refuses_to_cancel=True)
+    warned: list[str] = []
+    around = Surroundings(lambda: ssm.now, ssm.sleep, warn=warned.append)
+    with pytest.raises(KeyboardInterrupt):
+        run_rollout(Rollout(fleet(2), ALL), ssm, 100, around)
+    (line,) = warned
+    assert line == (
+        "command c-1 was not cancelled (denied); to do it: aws ssm cancel-command --command-id c-1"
+    )
+
+
+@pytest.mark.parametrize(("faults", "is_raised"), [(1, False), (3, False), (4, True)])
+def test_looks_that_fail_are_repeated_three_times(faults: int, is_raised: bool) -> None:
+    ssm = FakeSsm(faults=[SourceError("throttled") for _ in range(faults)])
+    rollout = Rollout(fleet(2), ALL)
+    if not is_raised:
+        _, warned = drive(ssm, rollout)
+        assert rollout.all_done()
+        assert warned == ["throttled; looking again"] * faults
+        return
+    with pytest.raises(SourceError, match="throttled"):
+        drive(ssm, rollout)
+    assert ssm.cancelled == [("c-1", ())]
+
+
+def test_order_that_is_throttled_is_sent_again() -> None:
+    ssm = FakeSsm()
+    send = ssm.send
+    refusals = [SourceError("throttled")] * 3
+
+    def refuse(order: Order) -> Sent:
+        if ssm.orders and refusals:
+            raise refusals.pop()
+        return send(order)
+
+    ssm.send = refuse  # type: ignore[method-assign]
+    rollout = Rollout(fleet(100), ALL)
+    drive(ssm, rollout)
+    assert rollout.all_done()
+    assert ssm.cancelled == []
+
+
+def test_order_that_is_refused_cancels_those_before() -> None:
+    ssm = FakeSsm(stuck={item.name for item in fleet(50)})
+    send = ssm.send
+
+    def refuse(order: Order) -> Sent:
+        if ssm.orders:
+            raise SourceError("denied")
+        return send(order)
+
+    ssm.send = refuse  # type: ignore[method-assign]
+    rollout = Rollout(fleet(100), ALL)
+    with pytest.raises(SourceError, match="denied"):
+        drive(ssm, rollout)
+    assert ssm.cancelled == [("c-1", ())]
+    assert rollout.counts() == {CANCELLED: 50, NOT_SENT: 50}
+
+
+def test_by_tag_it_is_one_command_and_instances_that_join_are_shown() -> None:
+    names = [item.name for item in fleet(70)]
+    ssm = FakeSsm(by_tag=(*names, "i-new"))
+    rollout = Rollout(fleet(70), TEN, is_by_tag=True)
+    drive(ssm, rollout)
+    assert ssm.orders == [Order((), 7, 7)]
+    assert rollout.all_done()
+    assert len(rollout.rows) == 71
+
+
+def test_by_tag_an_instance_that_is_not_reached_is_not_waited_for() -> None:
+    ssm = FakeSsm(by_tag=("i-0000", "i-lost"), stuck={"i-lost"})
+    rollout = Rollout(
+        [*fleet(1), Instance("i-lost", UNREACHABLE)], Limits(Limit(1), Limit(0)), is_by_tag=True
+    )
+    drive(ssm, rollout)
+    assert rollout.counts() == {DONE: 1, UNREACHABLE: 1}
+    assert ssm.cancelled == [("c-1", ())]  # it would get it whenever it comes back
+    assert ssm.now < 20
+
+
+def test_by_tag_instances_that_ssm_never_lists_are_not_waited_for_when_it_stops() -> None:
+    names = [item.name for item in fleet(20)]
+    ssm = FakeSsm(by_tag=tuple(names), ends={"i-0000": "Failed"}, lists_begun_only=True)
+    rollout = Rollout(fleet(20), Limits(Limit(1), Limit(0)), is_by_tag=True)
+    drive(ssm, rollout)
+    assert rollout.counts() == {CANCELLED: 19, FAILED: 1}
+    assert ssm.now < 20
+    ssm = FakeSsm(by_tag=tuple(names), lists_begun_only=True)
+    rollout = Rollout(fleet(20), Limits(Limit(1), Limit(0)), is_by_tag=True)
+    drive(ssm, rollout)
+    assert rollout.all_done()
+
+
+def test_by_tag_an_instance_that_comes_back_meanwhile_counts() -> None:
+    ssm = FakeSsm(by_tag=("i-lost", "i-0000"))
+    rollout = Rollout([*fleet(1), Instance("i-lost", UNREACHABLE)], ALL, is_by_tag=True)
+    rollout.note_sent(ssm.send(Order((), 1, 1)))
+    rollout.note_seen("c-1", [Invocation("i-lost", RUNNING), Invocation("i-0000", DONE)])
+    assert not rollout.is_over
+    rollout.note_seen("c-1", [Invocation("i-lost", DONE)])
+    assert rollout.all_done()
+
+
+def test_a_signal_waits_until_the_command_is_known() -> None:
+    events: list[str] = []
+
+    class Whole:
+        def __enter__(self) -> None:
+            events.append("hold")
+
+        def __exit__(self, *_: object) -> None:
+            events.append(f"release {rollout.commands}")
+
+    ssm = FakeSsm()
+    rollout = Rollout(fleet(1), ALL)
+    whole: Callable[[], Whole] = Whole
+    run_rollout(rollout, ssm, 100, Surroundings(lambda: ssm.now, ssm.sleep, whole=whole))
+    assert events == ["hold", "release ['c-1']"]
