@@ -62,7 +62,7 @@ def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes:
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(limit + 1)
     finally:
-        os.close(descriptor)
+        close_quietly(descriptor)
     if len(data) > limit:
         raise EcsauthError(f"{path} is more than the {limit:,} bytes that are read")
     return data
@@ -103,7 +103,7 @@ def locate(path: Path) -> Path:
     try:
         status = path.lstat()
     except FileNotFoundError:
-        if not path.parent.is_dir():
+        if not is_directory(path.parent):
             raise TargetError(
                 f"{path}: the directory {path.parent} does not exist", "create it first"
             ) from None
@@ -236,6 +236,29 @@ def locked(
         _acquire(descriptor, path, timeout, clock, sleep)
         yield
     finally:
+        close_quietly(descriptor)
+
+
+def is_there(path: Path) -> bool:
+    """Return whether there is something; what cannot be looked at is not."""
+    with contextlib.suppress(OSError):
+        return path.exists()
+    return False
+
+
+def is_directory(path: Path) -> bool:
+    """Return whether there is a directory; what cannot be looked at is none."""
+    with contextlib.suppress(OSError):
+        return path.is_dir()
+    return False
+
+
+def close_quietly(descriptor: int) -> None:
+    """Close what was only read or locked, or is on the disk already: no error there matters.
+
+    Linux has let go of the descriptor whatever it answers (close(2)).
+    """
+    with contextlib.suppress(OSError):
         os.close(descriptor)
 
 
@@ -316,7 +339,7 @@ def _fsync_directory(directory: Path) -> None:
     try:
         os.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        close_quietly(descriptor)
 
 
 def _acquire(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ecsauth.errors import TargetError
+from ecsauth.files import is_there
 
 _BOTTLEROCKET_ROOT = ".bottlerocket/rootfs"
 """Where Bottlerocket's admin container sees the host's files."""
@@ -28,7 +29,7 @@ def check_platform(root: Path = Path("/")) -> None:
 
 
 def _is_bottlerocket(root: Path) -> bool:
-    if (root / _BOTTLEROCKET_ROOT).exists():
+    if is_there(root / _BOTTLEROCKET_ROOT):
         return True
     try:
         text = (root / "etc/os-release").read_text("utf-8", "replace")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Callable, Protocol
 
 from ecsauth.errors import AgentError, RestartRefusedError
+from ecsauth.files import is_directory
 
 SYSTEMD, UPSTART, DOCKER = "systemd", "upstart", "docker"
 MANAGERS = (SYSTEMD, UPSTART, DOCKER)
@@ -193,7 +194,7 @@ def choose(run: Run, forced: str = "", *, is_container_up: bool, root: Path = Pa
     """
     if forced:
         return forced
-    if (root / "run/systemd/system").is_dir():
+    if is_directory(root / "run/systemd/system"):
         state = run(["systemctl", "is-active", _UNIT])
         is_up = state.said in ("active", "activating", "reloading", "deactivating")
         is_known = run(["systemctl", "cat", _UNIT]).code == 0

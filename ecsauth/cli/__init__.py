@@ -34,6 +34,7 @@ def main() -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, and so do we then
             signal.signal(number, _end)
+    sys.unraisablehook = lambda _: None  # a traceback of Python's own, on closing what is done
     sys.exit(run(sys.argv[1:]))
 
 
@@ -65,8 +66,15 @@ def _run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return _BROKEN_PIPE
     except OSError as error:  # all others are wrapped where they happen
+        if error.filename is not None:
+            say("error", f"{error.filename}: {error.strerror}; this is no fault of what you typed")
+            return EcsauthError.exit_code
         say("error", f"the output was not written: {error.strerror}")
         return TargetError.exit_code
+    except ImportError as error:
+        what = f"{error.name or 'a part of Python'} could not be loaded"
+        say("error", f"{what}; look at the disk and ulimit -n, or install ecsauth again")
+        return EcsauthError.exit_code
     except Exception as error:
         say("error", f"unexpected: {fault_place(error)}; this is a fault of ecsauth: report it")
         return EcsauthError.exit_code

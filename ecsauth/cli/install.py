@@ -17,7 +17,7 @@ from ecsauth.cli.console import print_lines, say, say_all, show_help
 from ecsauth.cli.environment import settings_path
 from ecsauth.cli.install_helper import helper
 from ecsauth.errors import TargetError
-from ecsauth.files import target_error
+from ecsauth.files import is_directory, target_error
 from ecsauth.helper.program import cache_path
 from ecsauth.targets import HELPER
 
@@ -65,7 +65,7 @@ def units(
     is not enabled. What they may write follows from TARGET, --prometheus and --state-dir, in
     general from the settings file. To be repeated when these change. Drop-ins are kept.
     """
-    if not _SYSTEMD.is_dir():
+    if not is_directory(_SYSTEMD):
         raise TargetError("systemd does not run here", "ecsauth run does the same without it")
     if uninstall:
         changes = unit_files.uninstall(run_program, dry_run=dry_run)

@@ -30,6 +30,7 @@ from ecsauth.cli.restarting import AgentWork, is_restarting, say_restarted
 from ecsauth.cli.restarting import as_json as restarted_as_json
 from ecsauth.cli.warming import Warmed, check_sources, warm
 from ecsauth.errors import AgentError, EcsauthError, SourceError, UsageError
+from ecsauth.files import is_there
 from ecsauth.refresh import Refreshed, RefreshRequest, TargetResult
 from ecsauth.refresh import refresh as refresh_targets
 from ecsauth.restart import Restarted
@@ -291,7 +292,7 @@ def _say_once(said: set[str], kind: str, lines: Sequence[str]) -> None:
 
 def _narrow(target: LocalFile) -> tuple[str, ...]:
     try:
-        return target.narrow() if target.path.exists() else ()
+        return target.narrow() if is_there(target.path) else ()
     except EcsauthError as error:
         return (str(error),)
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from ecsauth.engine_auth import EngineAuth, redact
+from ecsauth.files import is_directory
 from ecsauth.plan import Plan
 from ecsauth.update import Outcome
 
@@ -50,7 +51,7 @@ def diff_lines(outcome: Outcome, plan: Plan, target: str, names: tuple[str, str]
 def restart_advice() -> str:
     """Say how to make the agent read the file: it does so only when it starts."""
     reason = "the agent reads this only when it starts"
-    if Path("/run/systemd/system").is_dir():
+    if is_directory(Path("/run/systemd/system")):
         return f"{reason}: sudo systemctl restart ecs (with --no-block in EC2 user data)"
     if shutil.which("initctl"):
         return f"{reason}: sudo stop ecs && sudo start ecs"

@@ -21,7 +21,7 @@ from ecsauth.cli.screen import plain_lines, print_screen
 from ecsauth.datadir import NOT_RUNNING
 from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import EcsauthError, TargetError, UsageError
-from ecsauth.files import locate, locked, write_atomic
+from ecsauth.files import is_directory, locate, locked, write_atomic
 from ecsauth.files import read_state as read_file
 from ecsauth.layout import AGENT_JSON
 from ecsauth.restart import AgentLook
@@ -180,7 +180,7 @@ def read_status(target: LocalFile, state_dir: Path) -> tuple[TargetStatus, Engin
     try:
         file = read_file(target.path)
     except TargetError as error:
-        if target.path.parent.is_dir():
+        if is_directory(target.path.parent):
             raise
         raise TargetError(error.message, "is the ECS agent installed here?") from error
     settings = None if file.data is None else target.layout.read(file.data)

@@ -7,9 +7,10 @@ nobody. The others look into the cache meanwhile; if he fails, they take over hi
 from __future__ import annotations
 
 import fcntl
-import os
 import time
 from typing import Callable, TypeVar
+
+from ecsauth.files import close_quietly
 
 _T = TypeVar("_T")
 
@@ -51,7 +52,7 @@ def fly(
             sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
     finally:
-        os.close(descriptor)
+        close_quietly(descriptor)
 
 
 def try_lock(descriptor: int) -> bool:

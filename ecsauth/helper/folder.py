@@ -14,6 +14,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from ecsauth.files import close_quietly
+
 MAX_BYTES = 65536
 _NEW = ".new-"
 _OURS_NEW = re.compile(r"\.new-[0-9]+-[0-9a-f]{8}")
@@ -50,7 +52,7 @@ class Folder:
     def close(self) -> None:
         """Close it; a second time does nothing."""
         if self._descriptor >= 0:
-            os.close(self._descriptor)
+            close_quietly(self._descriptor)
             self._descriptor = -1
 
     def __del__(self) -> None:
@@ -151,7 +153,7 @@ class Folder:
         try:
             _check_file(os.fstat(descriptor), str(self.path / name))
         except BaseException:
-            os.close(descriptor)
+            close_quietly(descriptor)
             raise
         return descriptor
 

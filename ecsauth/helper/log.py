@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Callable
 
+from ecsauth.files import close_quietly
 from ecsauth.helper.folder import Folder, open_folder
 
 NAME = "ecr-login.log"
@@ -62,8 +63,8 @@ def _append(folder: Folder, line: bytes) -> None:
     try:
         if os.fstat(descriptor).st_size + len(line) > MAX_BYTES:
             folder.rename(NAME, f"{NAME}.1")
-            os.close(descriptor)
+            close_quietly(descriptor)
             descriptor = folder.open_append(NAME)
         os.write(descriptor, line)
     finally:
-        os.close(descriptor)
+        close_quietly(descriptor)

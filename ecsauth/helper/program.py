@@ -29,6 +29,7 @@ def run(arguments: Sequence[str], read: Callable[[], bytes]) -> int:
         read: reads standard input to its end.
 
     """
+    sys.unraisablehook = lambda _: None  # a traceback of Python's own, on closing what is done
     os.umask(0o077)  # one that takes our own bits away would lock us out of what we make
     environment = dict(os.environ)
     say = _Reasons(environment)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Callable, Protocol
 
 from ecsauth.errors import EcsauthError, SourceError
-from ecsauth.files import read_regular
+from ecsauth.files import close_quietly, read_regular
 from ecsauth.helper.answers import INTRICATE, account_of, boot_id
 from ecsauth.helper.cache import Cache, CachedToken, Failure, NoCache
 from ecsauth.helper.flight import fly, try_lock
@@ -150,7 +149,7 @@ class EcrVault:
                 return held
             return self._look(name, now, 0.0) or self._lead(server, name, is_hurried=True)
         finally:
-            os.close(lock)
+            close_quietly(lock)
 
     def is_due(self, server: Server, ahead: float) -> bool:
         """Return whether `warm` would ask AWS."""

@@ -13,6 +13,7 @@ from ecsauth.errors import EcsauthError
 from ecsauth.files import (
     PRIVATE,
     FileState,
+    is_there,
     locate,
     locked,
     previous_path,
@@ -53,7 +54,7 @@ class LocalFile:
     def write(self, text: bytes, expires_at: int | None = None) -> tuple[str, ...]:  # noqa: ARG002 - it says nothing of it
         """Replace the file, the bytes that were read last kept beside it."""
         state = self._state or read_state(self.path)
-        keeps = self.keeps_previous and previous_path(state.path).exists()
+        keeps = self.keeps_previous and is_there(previous_path(state.path))
         write_atomic(state.path, text, previous=None if keeps else state)
         self.last_write = (state.data, text)
         notes = []

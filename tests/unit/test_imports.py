@@ -44,7 +44,7 @@ ALLOWED = {
     "restart": CORE | {"restart"},
     "sources": CORE | {"aws", "files", "sources"},
     "verify": CORE | {"verify"},
-    "agent": CORE | {"agent", "aws", "restart"},
+    "agent": CORE | {"agent", "aws", "files", "restart"},
     "ssm": CORE | {"aws"},
     "state": CORE | {"files"},
     "settings": {"errors", "files"},
