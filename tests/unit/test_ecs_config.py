@@ -144,6 +144,7 @@ def test_write_keeps_foreign_lines_of_any_file(lines: list[bytes], final: bool) 
 @given(st.binary(max_size=200))
 def test_write_keeps_every_byte_of_a_file_without_our_settings(before: bytes) -> None:
     assume(not before.startswith((b"\xff\xfe", b"\xfe\xff")))
+    assume(not before.lstrip().startswith(b"{"))  # may be JSON, which is refused
     written = write_engine_auth(before, NEW)
     assert written.startswith(before)
     assert read_engine_auth(written) == NEW
