@@ -154,11 +154,11 @@ def load_settings(path: Path, *, required: bool) -> SettingsFile:
 
 def unknown_names(names: Iterable[str], where: str) -> list[str]:
     """Return a warning for each ``ECSAUTH_`` name that no command reads, the nearest suggested."""
-    from difflib import get_close_matches
-
     warnings = []
     for name in sorted(names):
         if name.startswith(PREFIX) and name not in NAMES | HELPER_NAMES:
+            from difflib import get_close_matches
+
             known = [item[len(PREFIX) :] for item in NAMES]
             near = get_close_matches(name[len(PREFIX) :].upper(), known, 1)
             meant = f"; {PREFIX}{near[0]} is meant?" if near else ""

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ecsauth.cli import options
+from ecsauth.cli import host_options, options
 from ecsauth.cli.agent_files import check_host
 from ecsauth.cli.console import print_json, print_lines, show_help
 from ecsauth.cli.memory import run_lock
@@ -34,9 +34,9 @@ def agent(context: click.Context) -> int:
 
 @agent.command(short_help="Say how the agent is, and what a restart would do.")
 @click.argument("target", required=False, default=DEFAULT_TARGET)
-@options.service_manager
-@options.introspection_url
-@options.state_dir
+@host_options.service_manager
+@host_options.introspection_url
+@host_options.state_dir
 @options.as_json
 @options.common
 def status(
@@ -72,9 +72,9 @@ def status(
 
 @agent.command(short_help="Restart the agent if nothing is lost by it, and prove that it is back.")
 @click.argument("target", required=False, default=DEFAULT_TARGET)
-@options.restarting(AUTO, "--force")
+@host_options.restarting(AUTO, "--force")
 @options.lock_timeout
-@options.state_dir
+@host_options.state_dir
 @options.as_json
 @options.quiet
 @options.common

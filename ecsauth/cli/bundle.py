@@ -11,7 +11,7 @@ import click
 
 from ecsauth.cli import options
 from ecsauth.cli.console import print_lines, result_stream, say
-from ecsauth.cli.context import ecr_hosts
+from ecsauth.cli.registries import ecr_hosts
 from ecsauth.errors import UsageError
 from ecsauth.files import locked, read_state, write_atomic
 from ecsauth.helper.bundle import MAX_MTIME, archive, config_text

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 from ecsauth.cli.console import stdin_stream
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.files import read_input
-from ecsauth.helper.protocol import parse_server_url
 from ecsauth.sources import Account, Context
 from ecsauth.update import Request
 
@@ -38,26 +37,6 @@ def make_context(helper_timeout: float, select: str, bucket_owner: str | None = 
 def _with_owner(bucket_owner: str | None) -> Mapping[str, str]:
     """Return the environment, with the owner of buckets that an option names."""
     return {**os.environ, _OWNER_VARIABLE: bucket_owner} if bucket_owner else os.environ
-
-
-def ecr_hosts(texts: Iterable[str]) -> tuple[str, ...]:
-    """Return the ECR hosts that arguments name, each once.
-
-    Raises:
-        UsageError: one is none.
-
-    """
-    return tuple(dict.fromkeys(_ecr_host(text) for text in texts))
-
-
-def _ecr_host(text: str) -> str:
-    server = parse_server_url(text)
-    if server is None or server.host != text.lower():
-        raise UsageError(
-            f"{text!r} is not the host of an ECR registry",
-            "such as 123456789012.dkr.ecr.us-west-2.amazonaws.com or public.ecr.aws",
-        )
-    return server.host
 
 
 def make_request(given: Mapping[str, Any]) -> Request:

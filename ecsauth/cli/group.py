@@ -10,8 +10,8 @@ from ecsauth import __version__
 from ecsauth.cli.console import show_help
 
 COMMANDS = {
-    "convert": "ecsauth.cli.transfer:convert",
-    "migrate": "ecsauth.cli.transfer:migrate",
+    "convert": "ecsauth.cli.convert:convert",
+    "migrate": "ecsauth.cli.migrate:migrate",
     "refresh": "ecsauth.cli.refresh:refresh",
     "run": "ecsauth.cli.daemon:run",
     "publish": "ecsauth.cli.publication:publish",

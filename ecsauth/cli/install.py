@@ -11,7 +11,7 @@ import click
 
 from ecsauth import units as unit_files
 from ecsauth.agent.service import run_program
-from ecsauth.cli import options
+from ecsauth.cli import host_options, options
 from ecsauth.cli.agent_files import check_host
 from ecsauth.cli.console import print_lines, say, say_all, show_help
 from ecsauth.cli.environment import settings_path
@@ -36,14 +36,14 @@ install.add_command(helper)
 
 
 @install.command(short_help="Put the systemd units in place and enable the timer.")
-@options.targets()
+@host_options.targets()
 @options.option(
     "--prometheus",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="As for refresh: the units have to be allowed to write there.",
 )
-@options.state_dir
+@host_options.state_dir
 @options.option("--uninstall", is_flag=True, help="Stop the units and take them away.")
 @options.dry_run("Change nothing; print what would be done.")
 @options.quiet

@@ -16,7 +16,8 @@ import click
 
 from ecsauth.cli import options
 from ecsauth.cli.console import print_lines, result_stream, say, say_all
-from ecsauth.cli.context import account_of, ecr_hosts
+from ecsauth.cli.context import account_of
+from ecsauth.cli.registries import ecr_hosts
 from ecsauth.errors import TargetError, UsageError
 from ecsauth.files import locked, previous_path, read_regular, remove, target_error, write_atomic
 from ecsauth.files import read_state as read_file

@@ -13,14 +13,14 @@ from typing import Any
 
 import click
 
-from ecsauth.cli import options
+from ecsauth.cli import host_options, options
 from ecsauth.cli.agent_files import check_host
 from ecsauth.cli.console import print_json, print_lines, result_stream, say_all
 from ecsauth.cli.context import make_context, make_request, s3_maker
 from ecsauth.cli.memory import remembered, run_lock
 from ecsauth.cli.refresh import run_refresh
+from ecsauth.cli.report import report, summarize
 from ecsauth.cli.restarting import AgentWork, as_json, say_restarted
-from ecsauth.cli.transfer import report, summarize
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.fetch import fetch_source
 from ecsauth.layout import AGENT_JSON
@@ -52,7 +52,7 @@ _SCHEME = "s3://"
 @options.insecure_registry
 @options.ca_file
 @options.helper_timeout
-@options.state_dir
+@host_options.state_dir
 @options.quiet
 @options.common
 def publish(arguments: tuple[str, ...], **given: Any) -> int:
@@ -76,15 +76,15 @@ def publish(arguments: tuple[str, ...], **given: Any) -> int:
 
 @click.command(short_help="Take the two settings from an env file in S3 into the target.")
 @click.argument("source", metavar="s3://BUCKET/KEY")
-@options.targets()
+@host_options.targets()
 @options.expected_bucket_owner
 @options.option("--whole-file", is_flag=True, help="Take all of the text, not the two settings.")
 @options.auth_format
 @options.replacing("Drop the registries that are not in the object.")
 @options.dry_run("Write nothing; print what would change, secrets hidden.")
 @options.lock_timeout
-@options.state_dir
-@options.restarting("auto")
+@host_options.state_dir
+@host_options.restarting("auto")
 @options.as_json
 @options.option("--verbose", "-v", is_flag=True, help="Say also why it was read.")
 @options.quiet

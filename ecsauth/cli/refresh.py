@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 import click
 
-from ecsauth.cli import options
+from ecsauth.cli import host_options, options
 from ecsauth.cli.agent_files import check_host
 from ecsauth.cli.console import (
     is_json_log,
@@ -47,7 +47,7 @@ AnyTarget = Union[LocalFile, "S3Target"]
 
 @click.command(short_help="Fetch what is due, and only that: the timer's command.")
 @click.argument("sources", metavar="[SOURCE]...", nargs=-1, envvar="ECSAUTH_SOURCES")
-@options.targets(
+@host_options.targets(
     "A path (one that ends in .json is the agent's JSON file), s3://BUCKET/KEY, or helper: (the"
     " cache of docker-credential-ecr-login, for sources in ECR). May be repeated."
 )
@@ -76,8 +76,8 @@ AnyTarget = Union[LocalFile, "S3Target"]
 @options.ca_file
 @options.helper_timeout
 @options.lock_timeout
-@options.state_dir
-@options.restarting("auto")
+@host_options.state_dir
+@host_options.restarting("auto")
 @options.option(
     "--prometheus",
     type=click.Path(path_type=Path),

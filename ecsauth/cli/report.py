@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
+import sys
 from pathlib import Path
 
+from ecsauth.cli.console import print_lines, say_all, say_error
 from ecsauth.engine_auth import EngineAuth, redact
+from ecsauth.errors import SourceError
 from ecsauth.files import is_directory
 from ecsauth.plan import Plan
-from ecsauth.update import Outcome
+from ecsauth.targets.stdout import Stdout
+from ecsauth.update import Outcome, Target
 
 _SIGNS = {"added": "+", "updated": "~", "unchanged": "=", "kept": "=", "removed": "-"}
 _WORDS = {"kept": "kept as it is"}
@@ -50,6 +53,8 @@ def diff_lines(outcome: Outcome, plan: Plan, target: str, names: tuple[str, str]
 
 def restart_advice() -> str:
     """Say how to make the agent read the file: it does so only when it starts."""
+    import shutil  # takes longer than all of this module
+
     reason = "the agent reads this only when it starts"
     if is_directory(Path("/run/systemd/system")):
         return f"{reason}: sudo systemctl restart ecs (with --no-block in EC2 user data)"
@@ -64,3 +69,23 @@ def _values(engine_auth: EngineAuth) -> tuple[str, str]:
 
 def _user(username: str) -> str:
     return f", user {username}" if username else ""
+
+
+def summarize(outcome: Outcome, target: Target, dry_run: bool) -> None:
+    """Print what became of the target; to stderr if the settings themselves went to stdout."""
+    if outcome.plan is None:
+        return
+    lines = summary_lines(outcome, outcome.plan, target.name)
+    if dry_run:
+        lines = [*diff_lines(outcome, outcome.plan, target.name, target.layout.names), *lines]
+    holds_settings = isinstance(target, Stdout) and not dry_run
+    print_lines(lines, sys.stderr if holds_settings else sys.stdout)
+
+
+def report(outcome: Outcome, quiet: bool) -> int:
+    """Print the words of an outcome to stderr and return the exit code."""
+    say_all("note", [] if quiet else outcome.notes)
+    say_all("warning", outcome.warnings)
+    for problem in outcome.problems:
+        say_error(problem)
+    return SourceError.exit_code if outcome.problems else 0

@@ -52,7 +52,7 @@ class AgentWork:
 
     Args:
         targets: that the command writes.
-        given: values of the options of `options.restarting`, and ``state_dir``.
+        given: values of the options of `host_options.restarting`, and ``state_dir``.
         is_named: whether the user named the targets as what the agent reads.
         is_once: whether ``always`` means it even if nothing has changed; not on a timer.
 

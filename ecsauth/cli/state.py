@@ -15,7 +15,7 @@ import click
 
 from ecsauth.agent.host import HostAgent
 from ecsauth.agent.service import run_program
-from ecsauth.cli import options
+from ecsauth.cli import host_options, options
 from ecsauth.cli.console import print_json, print_lines
 from ecsauth.cli.screen import plain_lines, print_screen
 from ecsauth.datadir import NOT_RUNNING
@@ -51,8 +51,8 @@ _METRICS_LOCK_SECONDS = 5.0
     metavar="FILE",
     help="Write metrics for node_exporter's textfile collector there instead (mode 0644).",
 )
-@options.introspection_url
-@options.state_dir
+@host_options.introspection_url
+@host_options.state_dir
 @options.common
 def status(
     target: str, as_json: bool, prometheus: Path | None, introspection_url: str, state_dir: Path

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, BinaryIO, Callable
 
 from ecsauth.errors import UsageError
 from ecsauth.layout import ENV_FILE, layout_of
-from ecsauth.targets.local_file import LocalFile
 from ecsauth.targets.stdout import Stdout
 
 if TYPE_CHECKING:
+    from ecsauth.targets.local_file import LocalFile
     from ecsauth.targets.s3 import S3Target
 
 DEFAULT_TARGET = "/etc/ecs/ecs.config"
@@ -39,6 +39,8 @@ def parse_target(
         UsageError: an empty text, or a kind of target that does not exist.
 
     """
+    from ecsauth.targets.local_file import LocalFile
+
     if text == "-":
         return Stdout(stdout, ENV_FILE)
     if not text:
