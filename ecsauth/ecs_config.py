@@ -219,3 +219,10 @@ def _closed(lines: list[Line], return_char: str) -> list[Line]:
     last = lines[-1] if lines[-1].end else Line(lines[-1].text + return_char)
     guard = [Line(return_char)] if last.text.rstrip("\r").endswith("\\") else []
     return [*lines[:-1], last, *guard]
+
+
+def merged(settings: EngineAuth, instance: EngineAuth) -> EngineAuth:
+    """Return what ecs-init makes of ``/etc/ecs/ecs.config`` over ``/var/lib/ecs/ecs.config``."""
+    return EngineAuth(
+        settings.auth_type or instance.auth_type, settings.auth_data or instance.auth_data
+    )

@@ -22,6 +22,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -94,6 +95,11 @@ class AgentState:
     begun_arn: str = ""
     boot: str = ""
     drained: str = ""
+
+
+def new_salt() -> str:
+    """Return a key for digests."""
+    return os.urandom(16).hex()
 
 
 def text_digest(salt: str, text: bytes) -> str:

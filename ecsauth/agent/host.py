@@ -6,14 +6,15 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ecsauth.agent import DOCKER, SYSTEMD
 from ecsauth.agent.container import AgentContainer, inspect_agent
 from ecsauth.agent.introspection import Metadata, count_running_tasks, read_metadata
 from ecsauth.agent.recreate import Container
-from ecsauth.agent.service import DOCKER, SYSTEMD, Run, Service, Systemd, Upstart, choose
+from ecsauth.agent.service import Run, Service, Systemd, Upstart, choose
 from ecsauth.datadir import NOT_RUNNING, UNKNOWN, RestartVerdict
 from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import EcsauthError, RestartRefusedError
-from ecsauth.restart import AgentLook
+from ecsauth.restart.ports import AgentLook
 
 
 class HostAgent:

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ecsauth.agent import DEFAULT_URL
 from ecsauth.errors import EcsauthError
 from ecsauth.jsontext import JSONTextError, loads
 
-DEFAULT_URL = "http://localhost:51678"
 _TIMEOUT_SECONDS = 2.0
 _TOTAL_SECONDS = 5.0
 """For one answer, however slowly it drips."""

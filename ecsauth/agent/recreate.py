@@ -15,8 +15,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ecsauth.agent import DOCKER
 from ecsauth.agent.container import NAME, connected, probe
-from ecsauth.agent.service import DOCKER
 from ecsauth.engine_auth import AUTH_DATA_KEY, AUTH_TYPE_KEY, EngineAuth
 from ecsauth.errors import AgentError, RestartRefusedError
 

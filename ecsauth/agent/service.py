@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Protocol
 
+from ecsauth.agent import DOCKER, SYSTEMD, UPSTART
 from ecsauth.errors import AgentError, RestartRefusedError
 from ecsauth.files import is_directory
-
-SYSTEMD, UPSTART, DOCKER = "systemd", "upstart", "docker"
-MANAGERS = (SYSTEMD, UPSTART, DOCKER)
 
 _UNIT = "ecs.service"
 _ALONE = "--job-mode=ignore-dependencies"

@@ -6,7 +6,6 @@ credentials and again for the region. One short request decides for both.
 
 from __future__ import annotations
 
-import http.client
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -88,6 +87,8 @@ def _request(
     endpoint: str, method: str, path: str, headers: Mapping[str, str]
 ) -> tuple[int | None, str]:
     """Return the status and the text of the answer; None if there is none."""
+    import http.client  # seldom needed
+
     try:
         parts = urlsplit(endpoint)
         connection = http.client.HTTPConnection(

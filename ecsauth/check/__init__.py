@@ -81,7 +81,7 @@ def check_env_file(data: bytes, now: float, around: Surroundings = _ALONE) -> tu
     numbers = {line.name: number for number, line in enumerate(lines, 1) if line.name}
     spread = ecs_config.spread_lines(data)
     shown = [Line("") if number in spread else line for number, line in enumerate(lines, 1)]
-    settings = merged(ecs_config.read_engine_auth(data), around.instance_settings)
+    settings = ecs_config.merged(ecs_config.read_engine_auth(data), around.instance_settings)
     of_settings = check_settings(
         settings,
         ecs_config.full_value(data) or around.instance_settings.auth_data,
@@ -165,13 +165,6 @@ def mend_agent_json(data: bytes) -> bytes:
     if settings is not None and _says_the_same(current, settings):
         settings = None
     return data if settings is None else agent_json.write_engine_auth(data, settings)
-
-
-def merged(settings: EngineAuth, instance: EngineAuth) -> EngineAuth:
-    """Return what ecs-init makes of ``/etc/ecs/ecs.config`` over ``/var/lib/ecs/ecs.config``."""
-    return EngineAuth(
-        settings.auth_type or instance.auth_type, settings.auth_data or instance.auth_data
-    )
 
 
 def _meant(current: EngineAuth, meant_data: str) -> EngineAuth | None:

@@ -20,7 +20,8 @@ from ecsauth.cli.screen import agent_lines
 from ecsauth.cli.state import look_at_agent, read_status
 from ecsauth.errors import RestartRefusedError, TargetError, UsageError
 from ecsauth.layout import AGENT_JSON
-from ecsauth.restart import AUTO, NEVER, is_refused
+from ecsauth.restart import AUTO, NEVER
+from ecsauth.restart.course import is_refused
 from ecsauth.targets import DEFAULT_TARGET, parse_target
 from ecsauth.targets.local_file import LocalFile
 

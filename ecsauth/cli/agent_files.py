@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ecsauth.agent.platform import check_platform
-from ecsauth.check import merged
+from ecsauth.ecs_config import merged
 from ecsauth.engine_auth import UNSET, EngineAuth
 from ecsauth.layout import AGENT_JSON, ENV_FILE
-from ecsauth.restart import AgentLook
-from ecsauth.status import is_pending
 from ecsauth.targets.local_file import LocalFile, settings_in
+
+if TYPE_CHECKING:
+    from ecsauth.restart.ports import AgentLook
 
 ENV_FILES = ("/var/lib/ecs/ecs.config", "/etc/ecs/ecs.config")
 """ecs-init reads the second over the first (``ecs-init/docker/docker.go``, ``getEnvVars``)."""
@@ -32,6 +34,8 @@ def check_host(targets: Sequence[str]) -> None:
 def is_carried(item: LocalFile, expected: EngineAuth, look: AgentLook) -> bool | None:
     """Return whether the agent runs with what it is to get of a file; None if nobody knows."""
     if item.layout is not AGENT_JSON:
+        from ecsauth.status import is_pending  # it is seldom asked
+
         pending = is_pending(expected, look.settings)
         return None if pending is None else not pending
     if look.settings is not None and look.settings.is_set:

@@ -21,7 +21,9 @@ from ecsauth.errors import EcsauthError, UsageError
 from ecsauth.notify import Notifier
 from ecsauth.scheduler import Child, Loop, Pace
 
-_PROGRAM = "import sys; sys.path[:] = filter(None, sys.path); from ecsauth.cli import main; main()"
+_PROGRAM = (
+    "import sys; sys.path[:] = filter(None, sys.path); from ecsauth.__main__ import main; main()"
+)
 """Like ``python -m ecsauth``, but never from the folder that we happen to be in."""
 
 _LIMIT_SECONDS = 600.0

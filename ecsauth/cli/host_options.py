@@ -7,8 +7,7 @@ from typing import Any, Callable, TypeVar
 
 import click
 
-from ecsauth.agent.introspection import DEFAULT_URL
-from ecsauth.agent.service import MANAGERS
+from ecsauth.agent import DEFAULT_URL, MANAGERS
 from ecsauth.cli.options import Seconds, option
 from ecsauth.restart import MIN_INTERVAL, POLICIES
 from ecsauth.state import DEFAULT_STATE_DIR

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from ecsauth.errors import EcsauthError, LockTimeoutError
 from ecsauth.files import locked
 from ecsauth.lease import Leases
 from ecsauth.refresh import TargetResult
-from ecsauth.state import TargetState, read_state, write_state
+from ecsauth.state import TargetState, new_salt, read_state, write_state
 from ecsauth.targets.stdout import Stdout
 from ecsauth.update import Outcome, Target
 
@@ -39,7 +38,7 @@ class StateMemory:
     def recall(self, target: str) -> Leases:
         """Return what is known of a target; with a new salt if nothing is."""
         known = read_state(self._directory, _state_name(target)).leases
-        return known if known.salt else Leases(secrets.token_hex(16))
+        return known if known.salt else Leases(new_salt())
 
     def keep(self, target: str, leases: Leases) -> None:
         """Take the new leases; `remember` writes them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 import time
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from ecsauth.fetch import fetch_source
 from ecsauth.layout import AGENT_JSON
 from ecsauth.lease import Leases
 from ecsauth.sources import AnySource, parse_source
-from ecsauth.state import read_state, text_digest, write_state
+from ecsauth.state import new_salt, read_state, text_digest, write_state
 from ecsauth.targets import parse_target
 from ecsauth.targets.local_file import LocalFile
 from ecsauth.update import mend_target, update
@@ -169,7 +168,7 @@ def _keep_etag(directory: Path, file: LocalFile, text: bytes, etag: str) -> None
     name = str(file.path.absolute())
     state = read_state(directory, name)
     if not state.leases.salt:
-        state = replace(state, leases=Leases(secrets.token_hex(16)))
+        state = replace(state, leases=Leases(new_salt()))
     whole = f"{text_digest(state.leases.salt, text)} {etag}"
     write_state(directory, name, replace(state, whole=whole))
 

@@ -1,18 +1,18 @@
-"""After the writing: what the agent of this host is to read, remembered, restarted and proved."""
+"""After the writing: what the agent of this host is to read, remembered, restarted and proved.
+
+Mostly there is nothing to do, every 15 minutes on every host, so that what does it is loaded late.
+"""
 
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
-from ecsauth.agent.host import HostAgent
-from ecsauth.agent.service import run_program
 from ecsauth.cli.agent_files import expected_of, is_carried, is_usual, name_of
 from ecsauth.cli.console import is_json_log, print_lines, say, say_error
 from ecsauth.cli.signals import signals_held_off
@@ -20,24 +20,12 @@ from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import AgentError, EcsauthError
 from ecsauth.layout import AGENT_JSON
 from ecsauth.lease import Leases
-from ecsauth.restart import (
-    ALWAYS,
-    AUTO,
-    NEVER,
-    AgentLook,
-    Begun,
-    Drainer,
-    History,
-    Restarted,
-    Rules,
-    Surrounding,
-    make_agent_read,
-    seconds_to_wait,
-)
+from ecsauth.restart import ALWAYS, AUTO, NEVER
 from ecsauth.state import (
     NO_FILE,
     AgentState,
     TargetState,
+    new_salt,
     read_agent_state,
     read_state,
     text_digest,
@@ -45,6 +33,18 @@ from ecsauth.state import (
     write_state,
 )
 from ecsauth.targets.local_file import LocalFile
+
+if TYPE_CHECKING:
+    from ecsauth.agent.host import HostAgent
+    from ecsauth.restart.ports import (
+        AgentLook,
+        Begun,
+        Drainer,
+        History,
+        Restarted,
+        Rules,
+        Surrounding,
+    )
 
 
 class AgentWork:
@@ -156,14 +156,20 @@ class AgentWork:
     def backing_off(self, now: float) -> float:
         """Return the seconds for which nothing is written, for the agent failed with the last."""
         known = self._agent_state()
-        given = self.given
-        rules = Rules(force=given["force_restart"], min_interval=given["min_restart_interval"])
         if not known.failures or known.begun or not self.files or self.policy == NEVER:
             return 0.0
+        from ecsauth.restart.course import seconds_to_wait
+        from ecsauth.restart.ports import History, Rules
+
+        given = self.given
+        rules = Rules(force=given["force_restart"], min_interval=given["min_restart_interval"])
         return seconds_to_wait(rules, History(known.last_restart, known.failures), now)
 
     def apply(self) -> Restarted:
         """Make the agent read what is in the files."""
+        from ecsauth.restart.course import make_agent_read
+        from ecsauth.restart.ports import Begun, History
+
         known = self._agent_state()
         agent = self._agent()
         rules = self._rules()
@@ -215,6 +221,9 @@ class AgentWork:
         return None if None in answers and False not in answers else all(answers)
 
     def _agent(self) -> HostAgent:
+        from ecsauth.agent.host import HostAgent
+        from ecsauth.agent.service import run_program
+
         env_files = [item for item in self.files if item.layout is not AGENT_JSON]
         return HostAgent(
             os.environ,
@@ -225,6 +234,8 @@ class AgentWork:
         )
 
     def _rules(self) -> Rules:
+        from ecsauth.restart.ports import Rules
+
         given = self.given
         return Rules(
             policy=AUTO if self.policy == ALWAYS and not self._always else self.policy,
@@ -235,6 +246,8 @@ class AgentWork:
         )
 
     def _surrounding(self) -> Surrounding:
+        from ecsauth.restart.ports import Surrounding
+
         return Surrounding(
             now=time.time,
             monotonic=time.monotonic,
@@ -327,7 +340,7 @@ class AgentWork:
         state = read_state(self.given["state_dir"], name_of(item))
         if state.leases.salt:
             return state
-        salt = self._salts.setdefault(name_of(item), secrets.token_hex(16))
+        salt = self._salts.setdefault(name_of(item), new_salt())
         return replace(state, leases=Leases(salt))
 
     def _keep(self, item: LocalFile, state: TargetState) -> None:

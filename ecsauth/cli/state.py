@@ -24,7 +24,7 @@ from ecsauth.errors import EcsauthError, TargetError, UsageError
 from ecsauth.files import is_directory, locate, locked, write_atomic
 from ecsauth.files import read_state as read_file
 from ecsauth.layout import AGENT_JSON
-from ecsauth.restart import AgentLook
+from ecsauth.restart.ports import AgentLook
 from ecsauth.state import read_agent_state, read_state
 from ecsauth.status import (
     METRICS_START,

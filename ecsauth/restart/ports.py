@@ -10,12 +10,7 @@ from typing import Callable, Protocol
 from ecsauth.datadir import RestartVerdict
 from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import EcsauthError
-
-AUTO, ALWAYS, NEVER = "auto", "always", "never"
-POLICIES = (AUTO, ALWAYS, NEVER)
-
-MIN_INTERVAL = 300.0
-"""Seconds between two restarts, unless told otherwise."""
+from ecsauth.restart import AUTO, MIN_INTERVAL
 
 
 @dataclass(frozen=True)

@@ -5,27 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
 from ecsauth.aws import Aws, Identity
 from ecsauth.aws.parameters import IDENTITY, REGION, identity_of, parse_parameters
-from ecsauth.aws.place import parse_place
 from ecsauth.docker_config import check_expression
 from ecsauth.errors import RegistryNameError, UsageError
 from ecsauth.registry import parse_auth_key, parse_ecr_host
 from ecsauth.sources.ecr import EcrPublicSource, EcrSource, EcrTokens
-from ecsauth.sources.s3 import S3Source
-from ecsauth.sources.secret import PARAMETER_STORE, SECRETS_MANAGER, Place, SecretSource, Wanted
 
-AwsSource = Union[EcrSource, EcrPublicSource, S3Source, SecretSource]
+if TYPE_CHECKING:
+    from ecsauth.sources.s3 import S3Source
+    from ecsauth.sources.secret import SecretSource
+
+AwsSource = Union[EcrSource, EcrPublicSource, "S3Source", "SecretSource"]
 
 _ARN = re.compile(r"arn:[a-z-]+:[a-z-]+:(?P<region>[a-z0-9-]*):(?P<account>[0-9]*):.+")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9/_+=.@!:-]{1,2048}")
 _PARAMETERS = {
     "ecr": (*IDENTITY, "region"),
     "ecr-public": IDENTITY,
-    SECRETS_MANAGER: (*IDENTITY, "region", "registry", "query", "username", "version_stage"),
-    PARAMETER_STORE: (*IDENTITY, "region", "registry", "query", "username"),
+    "secretsmanager": (*IDENTITY, "region", "registry", "query", "username", "version_stage"),
+    "ssm": (*IDENTITY, "region", "registry", "query", "username"),
 }
 
 
@@ -53,6 +54,9 @@ def parse_aws_source(text: str, access: AwsAccess) -> AwsSource:
     """
     scheme, _, rest = text.partition(":")
     if scheme == "s3":
+        from ecsauth.aws.place import parse_place
+        from ecsauth.sources.s3 import S3Source
+
         return S3Source(access.aws, parse_place(text, access.environment))
     name, _, query = rest.partition("?")
     parameters = _parameters(scheme, query)
@@ -84,6 +88,8 @@ def _ecr(name: str, region: str, access: AwsAccess, identity: Identity) -> EcrSo
 def _secret(
     scheme: str, name: str, parameters: Mapping[str, str], access: AwsAccess, identity: Identity
 ) -> SecretSource:
+    from ecsauth.sources.secret import Place, SecretSource, Wanted
+
     if not _IDENTIFIER.fullmatch(name):
         raise UsageError(
             f"what follows {scheme}: is no name or ARN", f"such as {scheme}:NAME?registry=HOST"

@@ -19,9 +19,6 @@ from ecsauth.jsontext import JSONTextError, dumps_ascii, loads
 from ecsauth.registry import parse_auth_key
 from ecsauth.sources.docker_config import DockerConfigSource
 
-SECRETS_MANAGER = "secretsmanager"
-PARAMETER_STORE = "ssm"
-
 
 @dataclass(frozen=True)
 class Wanted:
@@ -80,7 +77,7 @@ class SecretSource:
         requested_at = int(time.time())
         region = self._place.region or self._aws.region(self._identity, self.name)
         client = self._aws.client(self._place.service, region, self._identity, self.name)
-        ask = self._secret if self._place.service == SECRETS_MANAGER else self._parameter
+        ask = self._secret if self._place.service == "secretsmanager" else self._parameter
         text, version = ask(client, region)
         found = read_secret(text, self._wanted, self.name, requested_at)
         return Fetched(found.credentials, found.problems, found.notes, found.warnings, version)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ecsauth.check import Surroundings, merged
+from ecsauth.check import Surroundings
+from ecsauth.ecs_config import merged
 from ecsauth.engine_auth import UNSET, EngineAuth
 from ecsauth.errors import UsageError
 from ecsauth.files import MAX_BYTES, read_input

@@ -17,7 +17,10 @@ from tests.conftest import need, need_root
 from tests.lab.server import start
 
 PROJECT = Path(__file__).parents[2]
-_MASKED = ("docker", "containerd", "podman", "podman-auto-update", "apparmor", "ssh", "cron")
+_MASKED = (
+    *("docker", "containerd", "podman", "podman-auto-update", "apparmor", "ssh", "cron"),
+    *("postgresql", "redis-server", "nginx", "apache2", "mysql"),
+)
 
 
 @dataclass(frozen=True)

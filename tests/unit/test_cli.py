@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ecsauth import __version__, cli
-from ecsauth.cli import transfer
+from ecsauth.cli import convert
 from ecsauth.cli.context import account_of
 from ecsauth.cli.memory import run_lock
 from ecsauth.ecs_config import read_engine_auth
@@ -689,7 +689,7 @@ def test_unexpected_error_shows_neither_traceback_nor_value(
     def fail(*_: object, **__: object) -> None:
         raise KeyError("hunter2")
 
-    monkeypatch.setattr(transfer, "update", fail)
+    monkeypatch.setattr(convert, "update", fail)
     result = ecsauth("convert", login_file(AUTHS))
     assert result.code == 1
     assert result.err.startswith("ecsauth: error: unexpected: KeyError at test_cli.py:")
@@ -702,7 +702,7 @@ def test_interrupt_is_said(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(transfer, "update", interrupt)
+    monkeypatch.setattr(convert, "update", interrupt)
     result = ecsauth("convert", login_file(AUTHS))
     assert result.code == 130
     assert len(result.errors) == 1

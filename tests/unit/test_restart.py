@@ -12,16 +12,8 @@ import pytest
 from ecsauth.datadir import NOT_RUNNING, SAFE, UNKNOWN, UNSAFE, RestartVerdict
 from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import AgentError, RestartRefusedError, TargetError
-from ecsauth.restart import (
-    AgentLook,
-    Begun,
-    History,
-    Restarted,
-    Rules,
-    Surrounding,
-    is_refused,
-    make_agent_read,
-)
+from ecsauth.restart.course import is_refused, make_agent_read
+from ecsauth.restart.ports import AgentLook, Begun, History, Restarted, Rules, Surrounding
 
 OLD, NEW = EngineAuth("dockercfg", "old"), EngineAuth("dockercfg", "new")
 ARN = "arn:aws:ecs:us-west-2:123456789012:container-instance/c/1"

@@ -18,7 +18,7 @@ from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import RestartRefusedError, TargetError
 from ecsauth.files import previous_path
 from ecsauth.layout import AGENT_JSON, ENV_FILE
-from ecsauth.restart import AgentLook
+from ecsauth.restart.ports import AgentLook
 from ecsauth.state import read_agent_state, read_state
 from ecsauth.targets.local_file import LocalFile
 from tests.conftest import Result, b64
@@ -110,7 +110,7 @@ def bench(
     file = tmp_path / "ecs.config"
     file.write_text("ECS_CLUSTER=x\n")
     agent = FakeAgent(file)
-    monkeypatch.setattr(restarting, "HostAgent", lambda *_, **__: agent)
+    monkeypatch.setattr("ecsauth.agent.host.HostAgent", lambda *_, **__: agent)
     clock = {"now": 0.0}
 
     def sleep(seconds: float) -> None:
@@ -246,7 +246,7 @@ def test_restart_that_was_interrupted_is_remembered(
     assert known(bench).agent_pending
     assert read_agent_state(bench.state).last_restart
     monkeypatch.undo()
-    monkeypatch.setattr(restarting, "HostAgent", lambda *_, **__: bench.agent)
+    monkeypatch.setattr("ecsauth.agent.host.HostAgent", lambda *_, **__: bench.agent)
     monkeypatch.setattr("time.sleep", lambda _: None)
     bench.agent.look_now = replace(UP, settings=ENV_FILE.read(bench.file.read_bytes()))
     login = bench.login_file({"a.io": {"auth": b64("u:p")}})
