@@ -6,6 +6,7 @@ and GetParameter pages of the AWS API references.
 
 from __future__ import annotations
 
+import errno
 import re
 import time
 from collections.abc import Mapping
@@ -39,6 +40,12 @@ THROTTLED = frozenset(
     }
 )
 _MISSING = frozenset({"ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound"})
+_HOST_FAULTS = frozenset(
+    {
+        *(errno.EACCES, errno.EDQUOT, errno.EINTR, errno.EIO, errno.EMFILE, errno.ENFILE),
+        *(errno.ENOMEM, errno.ENOSPC, errno.EROFS),
+    }
+)
 _ARN = re.compile(r"arn:aws[a-z-]*:(?:sts|iam)::[0-9]{12}:[\w+=,.@/-]{1,400}")
 _ACTION = re.compile(r"[a-z0-9-]{2,40}:[A-Za-z]{2,60}")
 
@@ -109,6 +116,12 @@ def source_error(error: Exception, call: Call, principal: Callable[[], str]) -> 
             f"{call.subject} came damaged: it is not what its checksum says",
             "try again; else publish it again",
         )
+    if isinstance(error, (raised.DataNotFoundError, ImportError)) or _is_of_host(error):
+        return SourceError(
+            f"{call.subject}: {call.action} failed: this host could not read or open something"
+            f" ({type(error).__name__})",
+            "look at the disk and ulimit -n; if it stays, install ecsauth again",
+        )
     if isinstance(error, FileNotFoundError):
         return SourceError(
             f"{call.subject}: no AWS credentials: a file or program that gives them is missing",
@@ -122,6 +135,10 @@ def source_error(error: Exception, call: Call, principal: Callable[[], str]) -> 
         f" ({type(error).__name__})",
         "look for a proxy, a wrong AWS_ENDPOINT_URL or a fault in ~/.aws/config",
     )
+
+
+def _is_of_host(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _HOST_FAULTS
 
 
 def renamed(error: SourceError, subject: str, other: str) -> SourceError:
