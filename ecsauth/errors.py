@@ -11,7 +11,8 @@
     ├── TargetError                  4   the target was not written and is as it was
     │   ├── EncodeError              4   the credentials do not fit the format or its limits
     │   ├── LockTimeoutError         4   another ecsauth held the target for too long
-    │   └── ConflictError            4   others wrote the target between our reading and writing
+    │   ├── ConflictError            4   others wrote the target between our reading and writing
+    │   └── UnsettledError           4   the same, and what they wrote is beside it now
     ├── RestartRefusedError          5   a restart would lose something; it is pending
     ├── AgentError                   6   the agent did not come back
     │   └── NewInstanceError         6   it came back as another container instance
@@ -84,6 +85,10 @@ class LockTimeoutError(TargetError):
 
 class ConflictError(TargetError):
     """Somebody else wrote the target after we read it; reading and writing again may help."""
+
+
+class UnsettledError(TargetError):
+    """What somebody else has written at the same moment is beside the target, and stays there."""
 
 
 class RestartRefusedError(EcsauthError):

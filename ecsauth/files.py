@@ -19,7 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from ecsauth.errors import EcsauthError, LockTimeoutError, SourceError, TargetError
+from ecsauth.errors import (
+    ConflictError,
+    EcsauthError,
+    LockTimeoutError,
+    SourceError,
+    TargetError,
+    UnsettledError,
+)
+from ecsauth.exchange import put_in_place
 
 PRIVATE = 0o600
 MAX_BYTES = 64 * 1024 * 1024
@@ -142,12 +150,18 @@ def read_state(path: Path) -> FileState:
 
 
 def write_atomic(
-    path: Path, data: bytes, previous: FileState | None = None, mode: int = PRIVATE
+    path: Path,
+    data: bytes,
+    previous: FileState | None = None,
+    mode: int = PRIVATE,
+    *,
+    keeps: bool = True,
 ) -> None:
     """Replace the file at `path` (no symlink, see `locate`) by `data`, or leave it as it is.
 
-    With `previous`, its bytes are kept in a file beside it, written the same way as the last
-    step before the rename: a write that fails keeps the previous copy of the write before.
+    With `previous`, the file is replaced only if it still has these bytes, and they are kept in a
+    file beside it, written the same way as the last step before the rename: a write that fails
+    keeps the previous copy of the write before.
 
     Written beside, fsynced, renamed over the old file; then the directory is fsynced, so that
     the rename itself outlives a power loss. Owner, group and SELinux label are the old file's;
@@ -156,28 +170,42 @@ def write_atomic(
     Args:
         path: the file; its directory must exist.
         data: its new bytes.
-        previous: what is there now, to be kept beside it.
+        previous: what was there when it was read; None replaces whatever is there.
         mode: for a file without secrets, wider than 0600, whatever it was.
+        keeps: whether the bytes of `previous` are kept beside it.
 
     Raises:
+        ConflictError: somebody else has changed the file since; that stays.
         TargetError: nothing was replaced; the path and the reason are named.
 
     """
-    temporary = path.with_name(f".{path.name}.ecsauth-new")
+    temporary = _temporary_path(path)
     try:
         _write_temporary(temporary, path, data, mode)
-        if previous is not None and previous.data is not None:
+        if keeps and previous is not None and previous.data is not None:
             write_atomic(previous_path(path), previous.data)
-        temporary.replace(path)
+        if previous is None:
+            temporary.replace(path)
+            is_done = True
+        else:
+            is_done = put_in_place(temporary, path, previous.data)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
         is_other = error.filename == str(temporary) and error.errno == errno.EISDIR
         raise target_error(temporary if is_other else path, error) from error
+    except UnsettledError:
+        raise
     except BaseException:  # Ctrl-C, or an error that names its path already
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+    if not is_done:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise ConflictError(
+            f"{path} was changed by somebody else at the same moment", "run this again"
+        )
     # The new file is in place; a directory that cannot be fsynced (some network file systems)
     # only means that a power loss may bring back the old one, whole.
     with contextlib.suppress(OSError):
@@ -211,6 +239,8 @@ def locked(
 ) -> Iterator[None]:
     """Hold the one lock of the writers of `path` for the ``with`` block.
 
+    What a writer that was killed has left of a new file is removed.
+
     The lock is a file of its own beside the target (0600: nobody else can hold it up) and stays
     there, because removing it would let two writers in. The kernel lets go of it when a process
     dies.
@@ -234,6 +264,8 @@ def locked(
         raise target_error(path, error) from error
     try:
         _acquire(descriptor, path, timeout, clock, sleep)
+        with contextlib.suppress(OSError):
+            _temporary_path(path).unlink()  # left by a crash: nobody else is writing it
         yield
     finally:
         close_quietly(descriptor)
@@ -279,6 +311,10 @@ def target_error(path: Path, error: OSError, failed: str = "was not written") ->
     return TargetError(f"{path} {failed}: {reason}", hints.get(error.errno or 0, ""))
 
 
+def _temporary_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.ecsauth-new")
+
+
 def _follow(path: Path, status: os.stat_result) -> Path:
     if status.st_uid not in (0, os.geteuid()):
         raise TargetError(
@@ -308,7 +344,7 @@ def _write_temporary(temporary: Path, path: Path, data: bytes, mode: int) -> Non
     if old is not None and not os.access(path, os.W_OK, effective_ids=True):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()  # left by a crash: we hold the lock, so nobody is writing it
+        temporary.unlink()  # left by a crash: whoever writes this holds a lock
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, PRIVATE)
     with os.fdopen(descriptor, "wb") as file:

@@ -284,7 +284,7 @@ def _edit(
         with locked(read_file(config).path, _LOCK_SECONDS):
             state = read_file(config)
             edited = edit(state.data or b"")
-            write_atomic(state.path, edited.text, previous=None if hides else state)
+            write_atomic(state.path, edited.text, previous=state, keeps=not hides)
             if hides:
                 remove(previous_path(state.path))  # a login that was taken out is not kept there
     say_all("warning", edited.warnings)

@@ -55,7 +55,7 @@ class LocalFile:
         """Replace the file, the bytes that were read last kept beside it."""
         state = self._state or read_state(self.path)
         keeps = self.keeps_previous and is_there(previous_path(state.path))
-        write_atomic(state.path, text, previous=None if keeps else state)
+        write_atomic(state.path, text, previous=state, keeps=not keeps)
         self.last_write = (state.data, text)
         notes = []
         if state.data is not None and not keeps:
@@ -94,7 +94,7 @@ class LocalFile:
                 return f"{kept} cannot be read"
             if not is_before(data):
                 return f"{kept} is not what the agent ran with"
-            write_atomic(state.path, data)
+            write_atomic(state.path, data, previous=state, keeps=False)
             return ""
 
     def narrow(self) -> tuple[str, ...]:

@@ -44,7 +44,11 @@ def is_in_order(trace: str, old: str, new: str) -> bool:
             order.append("write")
         elif name in ("fsync", "fdatasync") and f"/{old}>" in given:
             order.append("sync")
-        elif name in ("rename", "renameat") and f'{old}"' in given and f'{new}"' in given:
+        elif (
+            name in ("rename", "renameat", "renameat2")
+            and f'{old}"' in given
+            and f'{new}"' in given
+        ):
             order.append("rename")
         elif name == "fsync" and order[-1:] == ["rename"]:
             order.append("sync directory")

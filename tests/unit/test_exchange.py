@@ -1,0 +1,171 @@
+"""A file takes another's place only if that is still what was read."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from ecsauth import exchange
+from ecsauth.errors import ConflictError, UnsettledError
+from ecsauth.exchange import put_in_place
+from ecsauth.files import previous_path, read_state, write_atomic
+
+Rename = Callable[[Path, Path, int], None]
+REAL = exchange._rename
+
+
+def lay(folder: Path, old: bytes | None = b"old") -> tuple[Path, Path]:
+    temporary, path = folder / "t", folder / "f"
+    temporary.write_bytes(b"new")
+    if old is not None:
+        path.write_bytes(old)
+    return temporary, path
+
+
+def save(path: Path, data: bytes) -> None:
+    """Save as an editor does."""
+    other = path.with_name("editor")
+    other.write_bytes(data)
+    other.replace(path)
+
+
+def names(folder: Path) -> set[str]:
+    return {item.name for item in folder.iterdir()} - {"home"}  # the one of every test
+
+
+def unable(*_: object) -> None:
+    raise OSError(errno.EINVAL, "no")
+
+
+@pytest.fixture(params=["renameat2", "rename"])
+def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With the system call, and without."""
+    if request.param == "rename":
+        monkeypatch.setattr(exchange, "_rename", unable)
+    return str(request.param)
+
+
+@pytest.mark.parametrize("old", [b"old", b"", None])
+def test_file_that_is_as_it_was_read_is_replaced(
+    tmp_path: Path, old: bytes | None, either: str
+) -> None:
+    temporary, path = lay(tmp_path, old)
+    assert put_in_place(temporary, path, old)
+    assert path.read_bytes() == b"new"
+    assert names(tmp_path) == {"f"}
+
+
+@pytest.mark.parametrize(
+    ("read", "there"), [(b"old", b"edited"), (None, b"made"), (b"old", None), (b"", b"edited")]
+)
+def test_file_that_has_changed_stays(
+    tmp_path: Path, read: bytes | None, there: bytes | None, either: str
+) -> None:
+    temporary, path = lay(tmp_path, there)
+    assert not put_in_place(temporary, path, read)
+    assert temporary.read_bytes() == b"new"
+    assert (path.read_bytes() if path.exists() else None) == there
+
+
+@pytest.mark.parametrize("kind", ["symlink", "directory", "fifo"])
+def test_what_is_no_file_any_more_stays(tmp_path: Path, kind: str, either: str) -> None:
+    temporary, path = lay(tmp_path, None)
+    other = tmp_path / "other"
+    other.write_bytes(b"old")
+    if kind == "symlink":
+        path.symlink_to(other)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    assert not put_in_place(temporary, path, b"old")
+    assert path.is_symlink() or not path.is_file()
+    assert (temporary.read_bytes(), other.read_bytes()) == (b"new", b"old")
+
+
+def test_edits_between_the_swaps_are_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody saves before our swap and again before each of the swaps back, three times."""
+    temporary, path = lay(tmp_path)
+    edits = [b"first", b"second", b"third"]
+
+    def rename(old: Path, new: Path, flags: int) -> None:
+        if edits:
+            save(path, edits.pop(0))
+        REAL(old, new, flags)
+
+    monkeypatch.setattr(exchange, "_rename", rename)
+    assert not put_in_place(temporary, path, b"old")
+    assert path.read_bytes() == b"third"
+
+
+def test_who_saves_without_end_is_said_and_has_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary, path = lay(tmp_path)
+
+    def rename(old: Path, new: Path, flags: int) -> None:
+        save(path, b"again")
+        REAL(old, new, flags)
+
+    monkeypatch.setattr(exchange, "_rename", rename)
+    beside = tmp_path / "f.ecsauth-conflict"
+    with pytest.raises(UnsettledError, match=str(beside)):
+        put_in_place(temporary, path, b"old")
+    assert beside.read_bytes() == b"again"
+
+
+def test_disk_that_fails_at_the_swap_back_leaves_the_edit_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+    state = read_state(path)
+    swaps: list[int] = []
+
+    def rename(old: Path, new: Path, flags: int) -> None:
+        swaps.append(flags)
+        if len(swaps) == 1:
+            save(path, b"edited")
+            REAL(old, new, flags)
+        else:
+            raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(exchange, "_rename", rename)
+    beside = tmp_path / "f.ecsauth-conflict"
+    with pytest.raises(UnsettledError, match=str(beside)):
+        write_atomic(path, b"new", previous=state)
+    assert beside.read_bytes() == b"edited"
+
+
+def test_write_after_an_edit_is_a_conflict_and_leaves_no_litter(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+    state = read_state(path)
+    save(path, b"edited")
+    with pytest.raises(ConflictError, match="changed by somebody else"):
+        write_atomic(path, b"new", previous=state)
+    assert path.read_bytes() == b"edited"
+    assert names(tmp_path) == {"f", previous_path(path).name}
+    write_atomic(path, b"new", previous=read_state(path))
+    assert path.read_bytes() == b"new"
+    assert previous_path(path).read_bytes() == b"edited"
+
+
+def test_error_of_the_disk_is_raised_and_nothing_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary, path = lay(tmp_path)
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(exchange, "_rename", broken)
+    with pytest.raises(OSError, match="broken"):
+        put_in_place(temporary, path, b"old")
+    assert (temporary.read_bytes(), path.read_bytes()) == (b"new", b"old")
