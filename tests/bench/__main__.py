@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from tests.bench.commands import command_lines
 from tests.bench.helper import helper_lines
 
 
@@ -16,7 +17,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table there")
     parser.add_argument("--rounds", type=int, default=50, metavar="N", help="of what is timed")
     given = parser.parse_args()
-    lines = helper_lines(given.rounds)
+    lines = [*command_lines(given.rounds), *helper_lines(given.rounds)]
     width = max(len(line.what) for line in lines)
     for line in lines:
         print(f"{line.what:<{width}}  {line.figures:<44}  {line.verdict}")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from tests.bench.table import Line
+from tests.bench.timing import Program, aws_cli, environment_of, medians, new_desk
 from tests.lab.aws_stub import HOST
 from tests.lab.ecr_world import TOKEN, Desk, World, ecr_world
 from tests.lab.test_ecr import ASSUMED
@@ -35,24 +33,21 @@ def helper_lines(rounds: int) -> list[Line]:
 
 def _lines(world: World, folder: Path, rounds: int) -> Iterator[Line]:
     def desk(name: str) -> Desk:
-        made = Desk(world, folder / name, folder / "programs")
-        for path in (made.home / "run", made.programs):
-            path.mkdir(parents=True, exist_ok=True)
-        return made
+        return new_desk(world, folder, name)
 
     world.reset()
     one = desk("one")
     one.install(HOST)
     launcher = str(one.programs / "docker-credential-ecr-login")
     console = str(Path(sys.executable).with_name("docker-credential-ecr-login"))
-    plain = _environment(one)
-    hits = _medians(
+    plain = environment_of(one)
+    hits = _milliseconds(
         world,
         rounds,
-        launcher=(launcher, plain),
-        console=(console, plain),
-        go=(GO, plain),
-        python=(sys.executable, plain, "-I", "-S", "-c", f"print('{TOKEN}')"),
+        launcher=_get(launcher, plain),
+        console=_get(console, plain),
+        go=_get(GO, plain),
+        python=Program((sys.executable, "-I", "-S", "-c", f"print('{TOKEN}')"), plain, TOKEN),
     )
     go = "Go helper"
     yield Line("hit, launcher", hits["launcher"], "ms", hits["go"], go, 0.35)
@@ -65,33 +60,12 @@ def _lines(world: World, folder: Path, rounds: int) -> Iterator[Line]:
     yield Line("hit, address space of the launcher", _address_space(one, launcher), "MB", goal=12)
 
 
-def _environment(desk: Desk, **more: str) -> dict[str, str]:
-    return {**desk.world.environment(desk.home, str(desk.programs)), **more}
+def _get(program: str, environment: dict[str, str]) -> Program:
+    return Program((program, "get"), environment, TOKEN, HOST)
 
 
-def _medians(world: World, rounds: int, **programs: tuple[Any, ...]) -> dict[str, float]:
-    """Run programs in turn, inside; return the median of each in ms."""
-    given = {
-        name: {
-            "argv": [program, *(arguments or ("get",))],
-            "stdin": HOST,
-            "environment": environment,
-            "expected": TOKEN,
-        }
-        for name, (program, environment, *arguments) in programs.items()
-    }
-    done = subprocess.run(
-        world.inside(sys.executable, "-m", "tests.bench.inside", str(rounds)),
-        input=json.dumps(given),
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+def _milliseconds(world: World, rounds: int, **programs: Program) -> dict[str, float]:
+    return {name: each.milliseconds for name, each in medians(world, rounds, programs).items()}
 
 
 _METADATA = """
@@ -109,7 +83,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 1338), Slow).serve_forever()
 
 def _instance_role(world: World, launcher: str, desk: Desk, rounds: int) -> Line:
     """Measure a hit whose AWS credentials come from a metadata service that takes 5 ms."""
-    environment = _environment(desk)
+    environment = environment_of(desk)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
         environment.pop(name)
     environment["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = "http://127.0.0.1:1338"
@@ -119,7 +93,9 @@ def _instance_role(world: World, launcher: str, desk: Desk, rounds: int) -> Line
     )
     time.sleep(1)
     try:
-        found = _medians(world, rounds, ours=(launcher, environment), go=(GO, environment))
+        found = _milliseconds(
+            world, rounds, ours=_get(launcher, environment), go=_get(GO, environment)
+        )
     finally:
         server.terminate()
         server.wait()
@@ -163,7 +139,7 @@ def _cold(world: World, launcher: str, desk: Desk) -> Line:
                 world.inside(program, "get"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env=_environment(desk),
+                env=environment_of(desk),
                 text=True,
             )
             for _ in range(50)
@@ -177,28 +153,16 @@ def _cold(world: World, launcher: str, desk: Desk) -> Line:
 
 
 def _miss(world: World, launcher: str, desk: Desk, rounds: int) -> Iterator[Line]:
-    environment = _environment(desk, AWS_ECR_DISABLE_CACHE="1", AWS_DEFAULT_REGION="us-west-2")
-    programs: dict[str, tuple[Any, ...]] = {
-        "ours": (launcher, environment),
-        "go": (GO, environment),
-    }
-    aws = _aws_cli()
+    environment = environment_of(desk, AWS_ECR_DISABLE_CACHE="1", AWS_DEFAULT_REGION="us-west-2")
+    programs = {"ours": _get(launcher, environment), "go": _get(GO, environment)}
+    aws = aws_cli()
     if aws:
-        programs["aws"] = (aws, environment, "ecr", "get-login-password")
-    found = _medians(world, rounds, **programs)
+        programs["aws"] = Program((aws, "ecr", "get-login-password"), environment, TOKEN)
+    found = _milliseconds(world, rounds, **programs)
     if aws:
         what = "miss"
         yield Line(what, found["ours"], "ms", found["aws"], "aws ecr get-login-password", 0.6)
     yield Line("miss", found["ours"], "ms", found["go"], "Go helper")
-
-
-def _aws_cli() -> str:
-    """Return the AWS CLI itself, not a shim that looks for it."""
-    found = shutil.which("aws") or ""
-    if "shims" in found and (pyenv := shutil.which("pyenv")):
-        done = subprocess.run([pyenv, "which", "aws"], capture_output=True, text=True, check=False)
-        found = done.stdout.strip()
-    return found
 
 
 def _address_space(desk: Desk, launcher: str) -> float:
@@ -209,7 +173,7 @@ def _address_space(desk: Desk, launcher: str) -> float:
         done = subprocess.run(
             ["sh", "-c", f'ulimit -v {middle}; exec "$0" get', launcher],
             input=HOST,
-            env=_environment(desk),
+            env=environment_of(desk),
             capture_output=True,
             text=True,
             check=False,

@@ -1,4 +1,4 @@
-"""Runs inside the namespace: times whole processes in turn and prints medians as JSON.
+"""Runs inside the namespace: measures whole processes in turn and prints medians as JSON.
 
 ``python -m tests.bench.inside ROUNDS`` with a JSON object on standard input: name → {"argv",
 "stdin", "environment"}. All are run once before, so that caches are warm.
@@ -14,8 +14,13 @@ import time
 from typing import Any
 
 
-def timed(argv: list[str], text: bytes, environment: dict[str, str]) -> tuple[float, bytes]:
-    """Run a program; return its milliseconds and its standard output."""
+def measured(
+    argv: list[str], text: bytes, environment: dict[str, str]
+) -> tuple[float, float, bytes]:
+    """Run a program; return its milliseconds, its peak memory in MB and its standard output.
+
+    The memory is no less than that of this process, which is why this one loads little.
+    """
     read, write = os.pipe()
     os.write(write, text)
     os.close(write)
@@ -35,24 +40,32 @@ def timed(argv: list[str], text: bytes, environment: dict[str, str]) -> tuple[fl
     data = b""
     while piece := os.read(out, 65536):
         data += piece
-    os.waitpid(pid, 0)
+    _, _, usage = os.wait4(pid, 0)
     milliseconds = (time.perf_counter() - begun) * 1000
     os.close(read)
     os.close(out)
-    return milliseconds, data
+    return milliseconds, usage.ru_maxrss / 1024, data
 
 
-def main(rounds: int, programs: dict[str, Any]) -> dict[str, float]:
-    """Return the median of each program."""
-    times: dict[str, list[float]] = {name: [] for name in programs}
+def main(rounds: int, programs: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """Return the medians of each program: milliseconds, MB."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
     for number in range(rounds + 1):
         for name, given in programs.items():
-            spent, data = timed(given["argv"], given["stdin"].encode(), given["environment"])
+            spent, memory, data = measured(
+                given["argv"], given["stdin"].encode(), given["environment"]
+            )
             if given["expected"].encode() not in data:
                 raise SystemExit(f"{name}: {data[:200]!r}")
             if number:
-                times[name].append(spent)
-    return {name: statistics.median(found) for name, found in times.items()}
+                found[name].append((spent, memory))
+    return {
+        name: (
+            statistics.median(spent for spent, _ in each),
+            statistics.median(memory for _, memory in each),
+        )
+        for name, each in found.items()
+    }
 
 
 if __name__ == "__main__":
