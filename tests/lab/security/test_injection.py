@@ -276,7 +276,7 @@ def test_environment_and_profile(
     assert clean(ecsauth("refresh", "ecr:", "--to", target, "--restart=never")).code == 0
     assert sound(target)
     target.write_text(BEFORE)
-    for evil in texts(mark)[::4]:
+    for evil in texts(mark)[::5]:
         text = evil.replace("\0", "0")
         for name in ("AWS_PROFILE", "AWS_REGION", "ECSAUTH_FORMAT", "ECSAUTH_SOURCES", "ECSAUTH_X"):
             with monkeypatch.context() as patch:
@@ -296,7 +296,7 @@ def test_environment_and_profile(
 def test_secrets_and_errors_of_aws(ecsauth: Run, target: Path, mark: Path, aws: AwsStub) -> None:
     action, source = "secretsmanager.GetSecretValue", "secretsmanager:x?registry=q.io"
     command = ("migrate", source, "--to", target)
-    for evil in texts(mark)[1::6]:
+    for evil in texts(mark)[1::8]:
         documents = (
             {"username": evil, "password": evil},
             {evil: evil},
@@ -354,7 +354,7 @@ def test_object_and_metadata_of_s3(
     data = json.dumps({"q.io": {"auth": b64("u:p")}})
     good = f"ECS_ENGINE_AUTH_TYPE=dockercfg\nECS_ENGINE_AUTH_DATA={data}\n".encode()
     written = 0
-    for evil in texts(mark)[2::6]:
+    for evil in texts(mark)[2::9]:
         text = in_header(evil)
         metadata = {"x-amz-meta-ecsauth-expires": text, "x-amz-meta-x": text, "ETag": f'"{text}"'}
         for body in (good, hostile_config(evil)):
@@ -369,7 +369,7 @@ def test_object_and_metadata_of_s3(
             monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}")
             assert clean(ecsauth("check", "s3://fleet/ecs.config")).code == 3
             clean(ecsauth("check", f"s3://fleet/{evil}"))
-    assert written >= 5
+    assert written >= 4
 
 
 def test_credential_helper_program(
@@ -385,7 +385,7 @@ def test_credential_helper_program(
     store = tmp_path / "store.json"
     store.write_text(json.dumps({"credsStore": "says"}))
     answers = [{"Username": BENIGN, "Secret": "p"}]
-    for evil in texts(mark)[::2]:
+    for evil in texts(mark)[::4]:
         answers += [{"Username": evil, "Secret": evil}, {evil: evil}]
     written = 0
     for answer in answers:
@@ -397,7 +397,7 @@ def test_credential_helper_program(
             written += sound(target)
             target.write_text(BEFORE)
         clean(ecsauth("convert", store))
-    assert written >= 10
+    assert written >= 5
 
 
 def test_verify_and_a_hostile_registry(

@@ -23,7 +23,7 @@ from tests.lab.aws_stub import HOST, AwsStub
 from tests.lab.faults.forks import Done, Forks
 from tests.lab.security.attacker import NOBODY, Arena, attack
 
-SECONDS = 4.0
+SECONDS = 3.0
 SECRET = "c4n4ry-of-the-races"
 LOGIN = f'{{"auths":{{"q.io":{{"auth":"{b64(f"u:{SECRET}")}"}}}}}}'
 SEEN = (
