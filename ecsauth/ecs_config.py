@@ -4,7 +4,9 @@ ecs-init trims each line, splits it at the first ``=`` and lets the last of seve
 without ``=`` is nothing to it, and there are no comments or quotes (aws/amazon-ecs-agent
 ``ecs-init/docker/docker.go``, ``getEnvVars``). systemd and ``docker run --env-file`` read the
 same file by other rules; what this module writes is the same to all three: one line, no quotes
-around it, no final backslash.
+around it, no final backslash. One thing differs: a backslash within the JSON, which base64 never
+has (the ``docker`` format and emails may), is lost to systemd alone; the agent gets its settings
+from the other two, and ``check`` warns of it.
 """
 
 from __future__ import annotations

@@ -34,6 +34,8 @@ MAX_BYTES = 64 * 1024 * 1024
 """The largest file that is read: far above any login file, far below what could hurt a host."""
 
 _SELINUX = "security.selinux"
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_MAX_LINKS = 40
 _POLL_SECONDS = 0.05
 
 
@@ -62,18 +64,7 @@ def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes:
         EcsauthError: not a regular file, or larger than `limit` bytes.
 
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise EcsauthError(f"{path} is {_kind(status.st_mode)}, not a regular file")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            data = file.read(limit + 1)
-    finally:
-        close_quietly(descriptor)
-    if len(data) > limit:
-        raise EcsauthError(f"{path} is more than the {limit:,} bytes that are read")
-    return data
+    return _read(path, limit)[0]
 
 
 def read_input(path: Path, hint: str) -> bytes:
@@ -139,14 +130,39 @@ def read_state(path: Path) -> FileState:
     """
     real = locate(path)
     try:
-        data = read_regular(real)
-        return FileState(real, data, stat.S_IMODE(real.stat().st_mode))
+        data, status = _read(real, MAX_BYTES, os.O_NOFOLLOW)
+        _check_owner(real, status)
+        return FileState(real, data, stat.S_IMODE(status.st_mode))
     except FileNotFoundError:
         return FileState(real, None)
     except OSError as error:
         raise target_error(path, error, "cannot be read") from error
     except EcsauthError as error:
-        raise TargetError(error.message) from error
+        raise TargetError(error.message, error.hint) from error
+
+
+def make_private(path: Path) -> int | None:
+    """Take a file from the eyes of others without writing it; no symlink is followed.
+
+    Returns:
+        Its mode before; None if it was private already.
+
+    Raises:
+        TargetError: it cannot be done.
+
+    """
+    try:
+        descriptor = os.open(path, _READ | os.O_NOFOLLOW)
+        try:
+            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+            if mode == mode & PRIVATE:
+                return None
+            os.fchmod(descriptor, mode & PRIVATE)
+        finally:
+            close_quietly(descriptor)
+    except OSError as error:
+        raise target_error(path, error) from error
+    return mode
 
 
 def write_atomic(
@@ -271,6 +287,41 @@ def locked(
         close_quietly(descriptor)
 
 
+def not_ours_alone(folder: Path) -> str:
+    """Say who else could lead us from this folder to another; empty if nobody could.
+
+    That is whoever may rename what is on the way to it, or owns a symlink there. A folder like
+    /tmp (sticky) is no fault: in it, others cannot touch what is ours.
+    """
+    here, rest, links = Path("/"), list(reversed(folder.absolute().parts[1:])), 0
+    while True:
+        if why := open_to_others(here, here.lstat()):
+            return why
+        if not rest:
+            return ""
+        part = rest.pop()
+        entry = here.parent if part == ".." else here / part
+        status = entry.lstat()
+        if not stat.S_ISLNK(status.st_mode):
+            here = entry
+            continue
+        links += 1
+        if status.st_uid not in (0, os.geteuid()) or links > _MAX_LINKS:
+            return f"{entry} is a symlink of another user (uid {status.st_uid})"
+        target = entry.readlink()
+        rest += reversed(target.parts[target.is_absolute() :])
+        here = Path("/") if target.is_absolute() else here
+
+
+def open_to_others(folder: Path, status: os.stat_result) -> str:
+    """Say who else may rename what is ours in a folder; empty if nobody may."""
+    if status.st_uid not in (0, os.geteuid()):
+        return f"{folder} belongs to another user (uid {status.st_uid})"
+    if _is_shared(status) and not status.st_mode & stat.S_ISVTX:
+        return f"{folder} can be written by others"
+    return ""
+
+
 def is_there(path: Path) -> bool:
     """Return whether there is something; what cannot be looked at is not."""
     with contextlib.suppress(OSError):
@@ -315,6 +366,39 @@ def _temporary_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.ecsauth-new")
 
 
+def _read(path: Path, limit: int, flags: int = 0) -> tuple[bytes, os.stat_result]:
+    descriptor = os.open(path, _READ | flags)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise EcsauthError(f"{path} is {_kind(status.st_mode)}, not a regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+    finally:
+        close_quietly(descriptor)
+    if len(data) > limit:
+        raise EcsauthError(f"{path} is more than the {limit:,} bytes that are read")
+    return data, status
+
+
+def _is_shared(status: os.stat_result) -> bool:
+    is_group_s = status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid())
+    return bool(is_group_s or status.st_mode & stat.S_IWOTH)
+
+
+def _check_owner(path: Path, status: os.stat_result) -> None:
+    """Refuse another user's file where he may have put it himself.
+
+    A file keeps its owner, so that he would be given what is written.
+    """
+    if status.st_uid not in (0, os.geteuid()) and _is_shared(path.parent.stat()):
+        raise TargetError(
+            f"{path} belongs to another user (uid {status.st_uid}), in a directory that others"
+            " can write",
+            "remove it if in doubt",
+        )
+
+
 def _follow(path: Path, status: os.stat_result) -> Path:
     if status.st_uid not in (0, os.geteuid()):
         raise TargetError(
@@ -341,6 +425,8 @@ def _write_temporary(temporary: Path, path: Path, data: bytes, mode: int) -> Non
         old = None
     if old is not None and stat.S_ISLNK(old.st_mode):
         old = None  # a link in place of a file that is ours: the link itself is replaced
+    if old is not None:
+        _check_owner(path, old)
     if old is not None and not os.access(path, os.W_OK, effective_ids=True):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     with contextlib.suppress(FileNotFoundError):

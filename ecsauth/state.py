@@ -13,7 +13,7 @@
           "logins": {"HOST": {"digest": "…", "expires_at": 1800043200}}}}}}}
 
 Digests are keyed by the salt. Times are Unix seconds. A state that is missing, torn or of another
-version is an empty one.
+version is an empty one. So is, for root, one in a directory that others could change.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Callable
 
-from ecsauth.errors import EcsauthError
-from ecsauth.files import locked, read_regular, write_atomic
+from ecsauth.errors import EcsauthError, TargetError
+from ecsauth.files import locked, not_ours_alone, write_atomic
+from ecsauth.files import read_state as read_file
 from ecsauth.jsontext import JSONTextError, loads
 from ecsauth.lease import Held, Lease, Leases
 
@@ -107,6 +108,19 @@ def text_digest(salt: str, text: bytes) -> str:
     return hmac.new(salt.encode(), text, hashlib.sha256).hexdigest()
 
 
+def make_directory(directory: Path) -> None:
+    """Make the state directory, if it is not there.
+
+    Raises:
+        OSError: it cannot be made.
+        TargetError: we are root, and others could put another in the place of it.
+
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if why := _led_astray(directory):
+        raise TargetError(f"{directory} is no safe place for root to write: {why}")
+
+
 def read_state(directory: Path, target: str) -> TargetState:
     """Return what is known of a target; never raises."""
     entry = _read(directory).get(target)
@@ -156,7 +170,7 @@ def write_agent_state(directory: Path, state: AgentState) -> bool:
 def _write(directory: Path, change: Callable[[dict[str, Any]], None]) -> bool:
     path = directory / "state.json"
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(directory)
         with locked(path, _LOCK_SECONDS):
             known = _read_all(directory)
             change(known)
@@ -208,11 +222,17 @@ def _read(directory: Path) -> dict[str, Any]:
 def _read_all(directory: Path) -> dict[str, Any]:
     document: Any = {}
     with contextlib.suppress(OSError, UnicodeDecodeError, JSONTextError, EcsauthError):
-        document = loads(read_regular(directory / "state.json").decode("utf-8"))
+        if not _led_astray(directory):
+            document = loads((read_file(directory / "state.json").data or b"").decode("utf-8"))
     if not isinstance(document, dict) or document.get("version") != _VERSION:
         document = {}
     parts = {name: document.get(name) for name in ("targets", "agent")}
     return {name: part if isinstance(part, dict) else {} for name, part in parts.items()}
+
+
+def _led_astray(directory: Path) -> str:
+    """Say who could put another directory in the place of it; empty if nobody, or not for root."""
+    return not_ours_alone(directory) if os.geteuid() == 0 else ""
 
 
 def _text(entry: Mapping[str, Any], name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 
@@ -173,16 +174,16 @@ def _meant(current: EngineAuth, meant_data: str) -> EngineAuth | None:
     found = present_.credentials
     if not found or present_.dropped:
         return None
-    present = [_with_plain_key(item, found) for item in found]
+    keys = Counter(item.registry for item in found)
+    present = [_with_plain_key(item) if keys[item.registry] == 1 else item for item in found]
     named = go_trim(current.auth_type).strip("'\"").lower()
     is_docker = named == DOCKER or (named != DOCKERCFG and _in_docker_form(present))
     return encode(present, choose_format(present, DOCKER if is_docker else DOCKERCFG))
 
 
-def _with_plain_key(item: Credential, found: Sequence[Credential]) -> Credential:
-    """Mend a key with a path that means nothing, if it is its registry's only one."""
-    others = [other for other in found if other.registry == item.registry]
-    return item if len(others) > 1 else replace(item, auth_key=parse_auth_key(item.auth_key.text))
+def _with_plain_key(item: Credential) -> Credential:
+    """Mend a key with a path that means nothing, of a registry that has no other."""
+    return replace(item, auth_key=parse_auth_key(item.auth_key.text))
 
 
 def _in_docker_form(present: Sequence[Credential]) -> bool:

@@ -13,7 +13,7 @@ from ecsauth.errors import EcsauthError, LockTimeoutError
 from ecsauth.files import locked
 from ecsauth.lease import Leases
 from ecsauth.refresh import TargetResult
-from ecsauth.state import TargetState, new_salt, read_state, write_state
+from ecsauth.state import TargetState, make_directory, new_salt, read_state, write_state
 from ecsauth.targets.stdout import Stdout
 from ecsauth.update import Outcome, Target
 
@@ -60,7 +60,8 @@ class StateMemory:
         if not write_state(self._directory, name, state):
             say(
                 "warning",
-                f"{self._directory} cannot be written, so that every run fetches everything again",
+                f"{self._directory} cannot be written (or not safely, by root), so that every run"
+                " fetches everything again",
                 "name another with --state-dir",
             )
 
@@ -77,7 +78,7 @@ def run_lock(directory: Path, timeout: float) -> Iterator[None]:
     """
     with contextlib.ExitStack() as held:
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(directory)
             held.enter_context(locked(directory / "refresh", timeout))
         except LockTimeoutError:
             raise

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ecsauth.files import close_quietly
+from ecsauth.files import close_quietly, open_to_others
 
 MAX_BYTES = 65536
 _NEW = ".new-"
@@ -217,14 +217,8 @@ def open_folder(path: Path) -> Folder:
 def _check_way(path: Path) -> None:
     """Refuse a way on which somebody else could put another folder in place of ours."""
     for folder in (path, *path.parents):
-        status = folder.stat()
-        if status.st_uid not in (0, os.geteuid()):
-            raise UnsafeError(f"{folder} belongs to another user (uid {status.st_uid})")
-        is_open = status.st_mode & stat.S_IWOTH or (
-            status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid())
-        )
-        if is_open and not status.st_mode & stat.S_ISVTX:
-            raise UnsafeError(f"{folder} can be written by others")
+        if why := open_to_others(folder, folder.stat()):
+            raise UnsafeError(why)
 
 
 def _check_file(status: os.stat_result, name: str) -> None:

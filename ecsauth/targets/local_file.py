@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
 from ecsauth.engine_auth import UNSET, EngineAuth
-from ecsauth.errors import EcsauthError
+from ecsauth.errors import EcsauthError, TargetError
 from ecsauth.files import (
     PRIVATE,
     FileState,
     is_there,
     locate,
     locked,
+    make_private,
+    not_ours_alone,
     previous_path,
     read_regular,
     read_state,
@@ -43,7 +46,10 @@ class LocalFile:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Keep every other ecsauth from this file for the ``with`` block."""
-        with locked(locate(self.path), self._lock_timeout):
+        real = locate(self.path)
+        for folder in {self.path.parent, real.parent}:
+            _check_way(folder, self.name)
+        with locked(real, self._lock_timeout):
             yield
 
     def read(self) -> bytes:
@@ -99,15 +105,8 @@ class LocalFile:
 
     def narrow(self) -> tuple[str, ...]:
         """Take the file's secrets from the eyes of others without writing it; return notes."""
-        path = locate(self.path)
-        try:
-            mode = stat.S_IMODE(path.stat().st_mode)
-            if mode == mode & PRIVATE:
-                return ()
-            path.chmod(mode & PRIVATE)
-        except OSError as error:
-            raise target_error(path, error) from error
-        return (_narrowed(self.name, mode),)
+        mode = make_private(locate(self.path))
+        return () if mode is None else (_narrowed(self.name, mode),)
 
     def warnings(self) -> tuple[str, ...]:
         """Say what keeps the settings in this file from being used, or private."""
@@ -134,6 +133,26 @@ class LocalFile:
         if not mode & ~PRIVATE & 0o077:
             return ""
         return f"others can read the secrets in {self.name} (mode {mode:04o}): chmod 600 it"
+
+
+def _check_way(folder: Path, name: str) -> None:
+    """Refuse, as root, a place that others could swap for another under our hands.
+
+    Raises:
+        TargetError: says who.
+
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        why = not_ours_alone(folder)
+    except OSError as error:
+        raise target_error(folder, error, "cannot be looked at") from error
+    if why:
+        raise TargetError(
+            f"{name} is no safe place for root to write: {why}",
+            "take one that only root can change, such as /etc/ecs",
+        )
 
 
 def _narrowed(name: str, mode: int) -> str:

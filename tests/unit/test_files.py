@@ -14,7 +14,15 @@ import pytest
 
 from ecsauth import files
 from ecsauth.errors import EcsauthError, LockTimeoutError, TargetError
-from ecsauth.files import locate, locked, read_regular, read_state, write_atomic
+from ecsauth.files import (
+    locate,
+    locked,
+    make_private,
+    not_ours_alone,
+    read_regular,
+    read_state,
+    write_atomic,
+)
 
 
 def mode(path: Path) -> int:
@@ -322,3 +330,66 @@ def test_hints_fit_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "sudo" in files.target_error(Path("f"), denied).hint
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert "sudo" not in files.target_error(Path("f"), denied).hint
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.parametrize("name", ["f", "f.ecsauth-previous"])
+def test_file_of_another_user_where_all_can_write_gets_no_secret(tmp_path: Path, name: str) -> None:
+    """A file keeps its owner, so that he could read what is written."""
+    path = tmp_path / name
+    path.write_bytes(b"old")
+    os.chown(path, 12345, 12345)
+    tmp_path.chmod(0o1777)
+    previous = files.FileState(tmp_path / "f", b"secret before")
+    with pytest.raises(TargetError, match=r"belongs to another user \(uid 12345\)"):
+        write_atomic(tmp_path / "f", b"secret", previous=previous)
+    assert path.read_bytes() == b"old"
+    assert litter(tmp_path) == []
+    tmp_path.chmod(0o755)  # there, root put it, and its owner is kept
+    write_atomic(tmp_path / "f", b"secret", previous=previous)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_content_of_another_user_where_all_can_write_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"his")
+    os.chown(path, 12345, 12345)
+    assert read_state(path).data == b"his"
+    tmp_path.chmod(0o1777)
+    with pytest.raises(TargetError, match="remove it if in doubt"):
+        read_state(path)
+    os.chown(path, 0, 0)
+    assert read_state(path).data == b"his"
+
+
+def test_file_is_made_private_and_no_symlink_is_followed(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.touch()
+    path.chmod(0o644)
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(TargetError):
+        make_private(tmp_path / "link")
+    assert mode(path) == 0o644
+    assert (make_private(path), mode(path)) == (0o644, 0o600)
+    assert make_private(path) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_way_that_others_can_change_is_named(tmp_path: Path) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    (tmp_path / "link").symlink_to("a/../a")
+    (tmp_path / "loop").symlink_to("loop")
+    assert not_ours_alone(inner) == ""
+    assert not_ours_alone(tmp_path / "link" / "b") == ""
+    assert "loop is a symlink" in not_ours_alone(tmp_path / "loop")
+    os.chown(tmp_path / "link", 12345, 12345, follow_symlinks=False)
+    assert "link is a symlink of another user" in not_ours_alone(tmp_path / "link" / "b")
+    (tmp_path / "a").chmod(0o1777)
+    assert not_ours_alone(inner) == ""
+    (tmp_path / "a").chmod(0o777)
+    assert not_ours_alone(inner) == f"{tmp_path / 'a'} can be written by others"
+    os.chown(tmp_path / "a", 12345, 0)
+    assert "belongs to another user (uid 12345)" in not_ours_alone(inner)
+    with pytest.raises(FileNotFoundError):
+        not_ours_alone(tmp_path / "absent")

@@ -1,0 +1,1 @@
+"""What hostile input, hostile neighbours on the host and a hostile caller get: nothing."""
