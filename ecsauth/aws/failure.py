@@ -36,8 +36,10 @@ THROTTLED = frozenset(
         "TooManyRequestsException",
         "RequestLimitExceeded",
         "SlowDown",
+        "429",
     }
 )
+_LOOK_AROUND = "look for a proxy, a wrong AWS_ENDPOINT_URL or a fault in ~/.aws/config"
 _MISSING = frozenset({"ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound"})
 _ARN = re.compile(r"arn:aws[a-z-]*:(?:sts|iam)::[0-9]{12}:[\w+=,.@/-]{1,400}")
 _ACTION = re.compile(r"[a-z0-9-]{2,40}:[A-Za-z]{2,60}")
@@ -95,9 +97,7 @@ def source_error(error: Exception, call: Call, principal: Callable[[], str]) -> 
     if isinstance(error, (raised.SSOTokenLoadError, raised.UnauthorizedSSOTokenError)):
         return SourceError(f"{call.subject}: the SSO session has expired", "run aws sso login")
     if isinstance(error, raised.SSLError):
-        return SourceError(
-            f"{call.subject}: the certificate of AWS is not trusted", "see AWS_CA_BUNDLE"
-        )
+        return _tls(error, call)
     if isinstance(error, (raised.HTTPClientError, raised.ConnectionError)):
         where = f" in {call.region}" if call.region else ""
         return SourceError(
@@ -116,12 +116,43 @@ def source_error(error: Exception, call: Call, principal: Callable[[], str]) -> 
             " credential_process",
         )
     if isinstance(error, raised.BotoCoreError):
-        return SourceError(f"{call.subject}: {call.action} failed ({type(error).__name__})")
+        return SourceError(
+            f"{call.subject}: {call.action} failed ({type(error).__name__})", _LOOK_AROUND
+        )
     return SourceError(
         f"{call.subject}: {call.action} failed: a setting or an answer is not as AWS's"
         f" ({type(error).__name__})",
-        "look for a proxy, a wrong AWS_ENDPOINT_URL or a fault in ~/.aws/config",
+        _LOOK_AROUND,
     )
+
+
+def _tls(error: BaseException, call: Call) -> SourceError:
+    import ssl  # botocore has loaded it
+
+    if _is_caused_by(error, ssl.SSLCertVerificationError):
+        return SourceError(
+            f"{call.subject}: the certificate of AWS is not trusted", "see AWS_CA_BUNDLE"
+        )
+    return SourceError(
+        f"{call.subject}: what answers does not speak TLS as it should",
+        "look for a proxy or a wrong AWS_ENDPOINT_URL",
+    )
+
+
+def _is_caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
+    seen: list[object] = []
+    todo: list[object] = [error]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, kind):
+            return True
+        if isinstance(item, BaseException) and item not in seen:
+            seen.append(item)
+            # botocore and urllib3 keep what they wrap in attributes and arguments
+            kept = getattr(item, "kwargs", {})
+            todo += [item.__cause__, item.__context__, *item.args, kept.get("error")]
+            todo.append(getattr(item, "reason", None))
+    return False
 
 
 def renamed(error: SourceError, subject: str, other: str) -> SourceError:
@@ -129,6 +160,8 @@ def renamed(error: SourceError, subject: str, other: str) -> SourceError:
     message = error.message
     if message.startswith(f"{subject}: "):
         message = f"{other}{message[len(subject) :]}"
+    if isinstance(error, ClockError):
+        return ClockError(message, error.hint, error.true_time)
     return type(error)(message, error.hint)
 
 
@@ -137,9 +170,11 @@ def _answered(response: Mapping[str, Any], call: Call, principal: Callable[[], s
     code, text = str(answer.get("Code", "unknown")), str(answer.get("Message", ""))
     where = f" in {call.region}" if call.region else ""
     if code in _CLOCK_CODES or any(words in text.lower() for words in _CLOCK_WORDS):
+        true_time = _date(response)
         return ClockError(
-            f"{call.subject}: the clock of this host is {_skew(response)}",
+            f"{call.subject}: the clock of this host is {_skew(true_time)}",
             "set it (chronyc makestep) and keep it set (chrony, 169.254.169.123)",
+            true_time,
         )
     if code in _DENIED:
         return _denied(text, call, principal)
@@ -165,7 +200,11 @@ def _answered(response: Mapping[str, Any], call: Call, principal: Callable[[], s
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     is_theirs = isinstance(status, int) and status >= 500
     hint = "AWS has trouble: try again later; see https://health.aws.amazon.com"
-    return SourceError(f"{call.subject}: {call.action} failed: {safe}", hint if is_theirs else "")
+    if not is_theirs:
+        hint = (
+            _LOOK_AROUND if safe.isdigit() else "see the errors of that action in AWS's API pages"
+        )
+    return SourceError(f"{call.subject}: {call.action} failed: {safe}", hint)
 
 
 def _denied(text: str, call: Call, principal: Callable[[], str]) -> SourceError:
@@ -196,16 +235,20 @@ def _role(arn: str) -> str:
     return f"{kind} {rest}" if rest else "the caller's role"
 
 
-def _skew(response: Mapping[str, Any]) -> str:
-    """Say how wrong our clock is, by the date in AWS's answer."""
+def _date(response: Mapping[str, Any]) -> float | None:
+    """Return the date in AWS's answer (Unix seconds); None if there is none."""
     import email.utils  # 8 ms, and hardly ever needed
 
     headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     try:
-        theirs = email.utils.parsedate_to_datetime(str(headers.get("date", ""))).timestamp()
+        return email.utils.parsedate_to_datetime(str(headers.get("date", ""))).timestamp()
     except (TypeError, ValueError, OverflowError):
-        return "wrong"
-    seconds = time.time() - theirs
+        return None
+
+
+def _skew(true_time: float | None) -> str:
+    """Say how wrong our clock is."""
+    seconds = 0.0 if true_time is None else time.time() - true_time
     if abs(seconds) < 60:
         return "wrong"
     return f"{abs(seconds) / 60:,.0f} min {'fast' if seconds > 0 else 'slow'}"
