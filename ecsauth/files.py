@@ -17,16 +17,24 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Protocol
 
 from ecsauth.errors import EcsauthError, LockTimeoutError, SourceError, TargetError
 
 PRIVATE = 0o600
 MAX_BYTES = 64 * 1024 * 1024
 """The largest file that is read: far above any login file, far below what could hurt a host."""
+_PART_BYTES = 1024 * 1024
 
 _SELINUX = "security.selinux"
 _POLL_SECONDS = 0.05
+
+
+class Readable(Protocol):
+    """What can be read in parts."""
+
+    def read(self, count: int, /) -> bytes:
+        """Return up to so many bytes; none at the end."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +68,21 @@ def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise EcsauthError(f"{path} is {_kind(status.st_mode)}, not a regular file")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            data = file.read(limit + 1)
+            data = read_up_to(file, limit + 1)
     finally:
         close_quietly(descriptor)
     if len(data) > limit:
         raise EcsauthError(f"{path} is more than the {limit:,} bytes that are read")
     return data
+
+
+def read_up_to(file: Readable, count: int) -> bytes:
+    """Read to the end, or `count` bytes; one ``read(count)`` takes that much memory at once."""
+    parts: list[bytes] = []
+    while count > 0 and (part := file.read(min(_PART_BYTES, count))):
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
 
 
 def read_input(path: Path, hint: str) -> bytes:

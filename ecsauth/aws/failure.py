@@ -78,6 +78,11 @@ def source_error(error: Exception, call: Call, principal: Callable[[], str]) -> 
     """
     from botocore import exceptions as raised
 
+    if isinstance(error, MemoryError):
+        return SourceError(
+            f"{call.subject}: there is too little memory for {call.action}",
+            "raise the limit (MemoryMax, TasksMax)",
+        )
     if isinstance(error, raised.ClientError):
         return _answered(error.response, call, principal)
     if isinstance(error, (raised.NoCredentialsError, raised.PartialCredentialsError)):

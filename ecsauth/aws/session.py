@@ -267,7 +267,10 @@ class Aws:
 
         seconds = self._seconds_left()
         thread = threading.Thread(target=run, daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise source_error(MemoryError(), call, principal) from error
         thread.join(seconds)
         if failed:
             raise source_error(failed[0], call, principal) from failed[0]

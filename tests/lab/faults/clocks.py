@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import missing
+from tests.conftest import missing, need
 from tests.lab.aws_stub import HOST, PRIVATE, Answer, AwsStub, error_answer, token_answer
 
 _SLEEP = """\
@@ -27,6 +27,7 @@ _SKEW_SECONDS = 300
 
 def library() -> str:
     """Return the path of libfaketime; the test ends without it."""
+    need("faketime")
     for folder in (Path("/usr/lib"), Path("/usr/lib64")):
         for path in sorted(folder.glob("**/faketime/libfaketime.so.1")):
             return str(path)
