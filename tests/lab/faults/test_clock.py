@@ -238,14 +238,14 @@ def test_schedule_neither_stops_nor_storms_while_the_clock_jumps(
     wait(lambda: "nothing is due" in log())
     assert has_token(host)
     before = host.target.read_bytes()
-    for number, offset in enumerate([DAY, 0, -DAY, 0, -50 * 365 * DAY, 0], 1):
+    for number, offset in enumerate([DAY, -DAY, -50 * 365 * DAY, 0], 1):
         count, begun = runs(), time.monotonic()
         host.clock.set(offset)
         wait(partial(has_jumped, number))
         wait(partial(has_run, count + 3))
         assert runs() - count <= 2 + (time.monotonic() - begun)  # one a second, and one at once
         assert host.target.read_bytes() == before
-    assert log().count("the clock was set") == 6
+    assert log().count("the clock was set") == 4
     failed = log().count("the refresh failed")
     calls = [call for call in host.aws.calls if PRIVATE.rpartition(".")[2] in call]
     assert 3 <= failed <= len(calls) <= failed + 2
