@@ -78,7 +78,7 @@ def source_error(error: Exception, call: Call, principal: Callable[[], str]) -> 
     """
     from botocore import exceptions as raised
 
-    if isinstance(error, MemoryError):
+    if isinstance(error, (MemoryError, SystemError)):
         return SourceError(
             f"{call.subject}: there is too little memory for {call.action}",
             "raise the limit (MemoryMax, TasksMax)",
