@@ -62,7 +62,17 @@ class RegistryNameError(SourceError):
 
 
 class ClockError(SourceError):
-    """AWS refuses a request because of our clock: then nothing can be said to have expired."""
+    """Our clock is wrong, as AWS's answer shows: then nothing can be said to have expired.
+
+    Args:
+        message, hint: as of every error.
+        true_time: what AWS says the time is (Unix seconds); None if it does not.
+
+    """
+
+    def __init__(self, message: str, hint: str = "", true_time: float | None = None) -> None:
+        super().__init__(message, hint)
+        self.true_time = true_time
 
 
 class ObjectMissingError(SourceError):

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Protocol
 
 from ecsauth.errors import (
     ConflictError,
@@ -32,11 +32,19 @@ from ecsauth.exchange import put_in_place
 PRIVATE = 0o600
 MAX_BYTES = 64 * 1024 * 1024
 """The largest file that is read: far above any login file, far below what could hurt a host."""
+_PART_BYTES = 1024 * 1024
 
 _SELINUX = "security.selinux"
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _MAX_LINKS = 40
 _POLL_SECONDS = 0.05
+
+
+class Readable(Protocol):
+    """What can be read in parts."""
+
+    def read(self, count: int, /) -> bytes:
+        """Return up to so many bytes; none at the end."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,15 @@ def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes:
 
     """
     return _read(path, limit)[0]
+
+
+def read_up_to(file: Readable, count: int) -> bytes:
+    """Read to the end, or `count` bytes; one ``read(count)`` takes that much memory at once."""
+    parts: list[bytes] = []
+    while count > 0 and (part := file.read(min(_PART_BYTES, count))):
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
 
 
 def read_input(path: Path, hint: str) -> bytes:
@@ -373,7 +390,7 @@ def _read(path: Path, limit: int, flags: int = 0) -> tuple[bytes, os.stat_result
         if not stat.S_ISREG(status.st_mode):
             raise EcsauthError(f"{path} is {_kind(status.st_mode)}, not a regular file")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            data = file.read(limit + 1)
+            data = read_up_to(file, limit + 1)
     finally:
         close_quietly(descriptor)
     if len(data) > limit:

@@ -37,8 +37,10 @@ THROTTLED = frozenset(
         "TooManyRequestsException",
         "RequestLimitExceeded",
         "SlowDown",
+        "429",
     }
 )
+_LOOK_AROUND = "look for a proxy, a wrong AWS_ENDPOINT_URL or a fault in ~/.aws/config"
 _MISSING = frozenset({"ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound"})
 _HOST_FAULTS = frozenset(
     {
@@ -83,6 +85,11 @@ def source_error(error: Exception, call: Call, principal: Callable[[], str]) -> 
     """
     from botocore import exceptions as raised
 
+    if isinstance(error, (MemoryError, SystemError)):
+        return SourceError(
+            f"{call.subject}: there is too little memory for {call.action}",
+            "raise the limit (MemoryMax, TasksMax)",
+        )
     if isinstance(error, raised.ClientError):
         return _answered(error.response, call, principal)
     if isinstance(error, (raised.NoCredentialsError, raised.PartialCredentialsError)):
@@ -102,9 +109,7 @@ def source_error(error: Exception, call: Call, principal: Callable[[], str]) -> 
     if isinstance(error, (raised.SSOTokenLoadError, raised.UnauthorizedSSOTokenError)):
         return SourceError(f"{call.subject}: the SSO session has expired", "run aws sso login")
     if isinstance(error, raised.SSLError):
-        return SourceError(
-            f"{call.subject}: the certificate of AWS is not trusted", "see AWS_CA_BUNDLE"
-        )
+        return _tls(error, call)
     if isinstance(error, (raised.HTTPClientError, raised.ConnectionError)):
         where = f" in {call.region}" if call.region else ""
         return SourceError(
@@ -129,11 +134,13 @@ def source_error(error: Exception, call: Call, principal: Callable[[], str]) -> 
             " credential_process",
         )
     if isinstance(error, raised.BotoCoreError):
-        return SourceError(f"{call.subject}: {call.action} failed ({type(error).__name__})")
+        return SourceError(
+            f"{call.subject}: {call.action} failed ({type(error).__name__})", _LOOK_AROUND
+        )
     return SourceError(
         f"{call.subject}: {call.action} failed: a setting or an answer is not as AWS's"
         f" ({type(error).__name__})",
-        "look for a proxy, a wrong AWS_ENDPOINT_URL or a fault in ~/.aws/config",
+        _LOOK_AROUND,
     )
 
 
@@ -141,11 +148,42 @@ def _is_of_host(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in _HOST_FAULTS
 
 
+def _tls(error: BaseException, call: Call) -> SourceError:
+    import ssl  # botocore has loaded it
+
+    if _is_caused_by(error, ssl.SSLCertVerificationError):
+        return SourceError(
+            f"{call.subject}: the certificate of AWS is not trusted", "see AWS_CA_BUNDLE"
+        )
+    return SourceError(
+        f"{call.subject}: what answers does not speak TLS as it should",
+        "look for a proxy or a wrong AWS_ENDPOINT_URL",
+    )
+
+
+def _is_caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
+    seen: list[object] = []
+    todo: list[object] = [error]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, kind):
+            return True
+        if isinstance(item, BaseException) and item not in seen:
+            seen.append(item)
+            # botocore and urllib3 keep what they wrap in attributes and arguments
+            kept = getattr(item, "kwargs", {})
+            todo += [item.__cause__, item.__context__, *item.args, kept.get("error")]
+            todo.append(getattr(item, "reason", None))
+    return False
+
+
 def renamed(error: SourceError, subject: str, other: str) -> SourceError:
     """Return the same error of another source, which shares the answer."""
     message = error.message
     if message.startswith(f"{subject}: "):
         message = f"{other}{message[len(subject) :]}"
+    if isinstance(error, ClockError):
+        return ClockError(message, error.hint, error.true_time)
     return type(error)(message, error.hint)
 
 
@@ -154,9 +192,11 @@ def _answered(response: Mapping[str, Any], call: Call, principal: Callable[[], s
     code, text = str(answer.get("Code", "unknown")), str(answer.get("Message", ""))
     where = f" in {call.region}" if call.region else ""
     if code in _CLOCK_CODES or any(words in text.lower() for words in _CLOCK_WORDS):
+        true_time = _date(response)
         return ClockError(
-            f"{call.subject}: the clock of this host is {_skew(response)}",
+            f"{call.subject}: the clock of this host is {_skew(true_time)}",
             "set it (chronyc makestep) and keep it set (chrony, 169.254.169.123)",
+            true_time,
         )
     if code in _DENIED:
         return _denied(text, call, principal)
@@ -182,7 +222,11 @@ def _answered(response: Mapping[str, Any], call: Call, principal: Callable[[], s
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     is_theirs = isinstance(status, int) and status >= 500
     hint = "AWS has trouble: try again later; see https://health.aws.amazon.com"
-    return SourceError(f"{call.subject}: {call.action} failed: {safe}", hint if is_theirs else "")
+    if not is_theirs:
+        hint = (
+            _LOOK_AROUND if safe.isdigit() else "see the errors of that action in AWS's API pages"
+        )
+    return SourceError(f"{call.subject}: {call.action} failed: {safe}", hint)
 
 
 def _denied(text: str, call: Call, principal: Callable[[], str]) -> SourceError:
@@ -213,16 +257,20 @@ def _role(arn: str) -> str:
     return f"{kind} {rest}" if rest else "the caller's role"
 
 
-def _skew(response: Mapping[str, Any]) -> str:
-    """Say how wrong our clock is, by the date in AWS's answer."""
+def _date(response: Mapping[str, Any]) -> float | None:
+    """Return the date in AWS's answer (Unix seconds); None if there is none."""
     import email.utils  # 8 ms, and hardly ever needed
 
     headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     try:
-        theirs = email.utils.parsedate_to_datetime(str(headers.get("date", ""))).timestamp()
+        return email.utils.parsedate_to_datetime(str(headers.get("date", ""))).timestamp()
     except (TypeError, ValueError, OverflowError):
-        return "wrong"
-    seconds = time.time() - theirs
+        return None
+
+
+def _skew(true_time: float | None) -> str:
+    """Say how wrong our clock is."""
+    seconds = 0.0 if true_time is None else time.time() - true_time
     if abs(seconds) < 60:
         return "wrong"
     return f"{abs(seconds) / 60:,.0f} min {'fast' if seconds > 0 else 'slow'}"

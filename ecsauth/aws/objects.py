@@ -8,6 +8,7 @@ of the API reference.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -145,8 +146,10 @@ class Objects:
                 f"{self.place.name} is larger than the {MAX_BYTES:,} bytes that are read",
                 "is it the right object?",
             )
-        metadata = {str(name).lower(): str(text) for name, text in answer["Metadata"].items()}
-        return Found(data, str(answer["ETag"]), metadata)
+        metadata = {
+            str(name).lower(): str(text) for name, text in answer.get("Metadata", {}).items()
+        }
+        return Found(data, self._etag(answer), metadata)
 
     def put(
         self, data: bytes, before: str, metadata: Mapping[str, str], encryption: Encryption
@@ -182,7 +185,7 @@ class Objects:
         )
         if "status" in answer:
             return ""
-        return str(answer["ETag"])
+        return self._etag(answer)
 
     def look(self) -> BucketLook:
         """Look who may read the bucket; what may not be looked at is no failure.
@@ -249,6 +252,13 @@ class Objects:
             call, place.identity, lambda: _answer(operation, parameters, expected)
         )
 
+    def _etag(self, answer: Mapping[str, Any]) -> str:
+        if not answer.get("ETag"):
+            raise SourceError(
+                f"{self.place.name}: what answers is no S3", "look for a proxy or a login page"
+            )
+        return str(answer["ETag"])
+
     def _region(self) -> str:
         """Return the default region; S3 can be asked anywhere, and names the right one."""
         try:
@@ -273,8 +283,8 @@ def _answer(operation: Any, given: Mapping[str, Any], expected: Sequence[int]) -
         try:
             answer = dict(operation(**given))
             if "Body" in answer:
-                with answer["Body"] as body:
-                    answer["data"] = body.read(MAX_BYTES + 1)
+                with contextlib.closing(answer["Body"]) as body:
+                    answer["data"] = _read(body)
                 _check_body(answer)
         except ClientError as error:
             status = _status(error.response)
@@ -287,6 +297,17 @@ def _answer(operation: Any, given: Mapping[str, Any], expected: Sequence[int]) -
         else:
             return answer
     return {}
+
+
+def _read(body: Any) -> bytes:
+    """Read to the end, where botocore compares length and checksum, or beyond `MAX_BYTES`.
+
+    Not by ``with body``, which would give what is inside of it, without these checks.
+    """
+    data = b""
+    while len(data) <= MAX_BYTES and (part := body.read(MAX_BYTES + 1 - len(data))):
+        data += part
+    return data
 
 
 def _check_body(answer: Mapping[str, Any]) -> None:

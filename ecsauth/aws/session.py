@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable
@@ -37,13 +38,15 @@ class Aws:
     Args:
         environment: AWS_* variables are boto3's own; here only ``AWS_PROFILE_ACCOUNT``,
             ``AWS_ROLE_ARN_ACCOUNT``, AWS_REGION and AWS_EC2_METADATA_DISABLED are read.
-        total_seconds: for one call with its repetitions, whatever happens on the way.
+        all_seconds: for all that is asked of it, from the first question on; None for no limit
+            but that of each call, `TOTAL_SECONDS`.
 
     """
 
-    def __init__(self, environment: Mapping[str, str], total_seconds: float | None = None) -> None:
+    def __init__(self, environment: Mapping[str, str], all_seconds: float | None = None) -> None:
         self._environment = environment
-        self._total_seconds = TOTAL_SECONDS if total_seconds is None else total_seconds
+        self._all_seconds = all_seconds
+        self._end: float | None = None
         self._metadata = Metadata(environment)
         self._sessions: dict[Identity, Any] = {}
         self._failed: dict[Identity, tuple[str, SourceError]] = {}
@@ -262,17 +265,33 @@ class Aws:
             except Exception as error:  # malformed answers and settings make it raise anything
                 failed.append(error)
 
+        seconds = self._seconds_left()
         thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        thread.join(self._total_seconds)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise source_error(MemoryError(), call, principal) from error
+        thread.join(seconds)
         if failed:
             raise source_error(failed[0], call, principal) from failed[0]
         if not done:
             raise SourceError(
-                f"{call.subject}: no answer to {call.action} within {self._total_seconds:g} s",
+                f"{call.subject}: no answer to {call.action} within {self._limit:g} s",
                 "look at the route, the proxy, and credential_process in ~/.aws/config",
             )
         return done[0]
+
+    @property
+    def _limit(self) -> float:
+        return TOTAL_SECONDS if self._all_seconds is None else self._all_seconds
+
+    def _seconds_left(self) -> float:
+        if self._all_seconds is None:
+            return TOTAL_SECONDS
+        now = time.monotonic()
+        if self._end is None:
+            self._end = now + self._all_seconds
+        return max(0.0, self._end - now)
 
 
 def _config(fips: bool = False, dual_stack: bool = False, attempts: int = _ATTEMPTS) -> Any:

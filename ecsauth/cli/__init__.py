@@ -71,6 +71,9 @@ def _run(arguments: Sequence[str]) -> int:
             return EcsauthError.exit_code
         say("error", f"the output was not written: {error.strerror}")
         return TargetError.exit_code
+    except (MemoryError, SystemError):  # the latter is what an import may come to without memory
+        say("error", "there is too little memory; every file is whole: raise the limit (MemoryMax)")
+        return EcsauthError.exit_code
     except ImportError as error:
         what = f"{error.name or 'a part of Python'} could not be loaded"
         say("error", f"{what}; look at the disk and ulimit -n, or install ecsauth again")

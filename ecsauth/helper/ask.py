@@ -10,6 +10,8 @@ from ecsauth.helper.protocol import Server
 from ecsauth.sources.ecr import EcrTokens
 
 HURRIED_SECONDS = 5.0
+ASK_SECONDS = 25.0
+"""For one login. Less than others wait for it (`flight.WAIT_SECONDS`), so that none asks too."""
 
 
 class AwsAsker:
@@ -23,7 +25,7 @@ class AwsAsker:
 
     def __init__(self, environment: Mapping[str, str], tokens: EcrTokens | None = None) -> None:
         self._environment = environment
-        self._aws = Aws(environment)
+        self._aws = Aws(environment, ASK_SECONDS)
         self._tokens = tokens or EcrTokens(self._aws, is_direct=True)
 
     def __call__(self, server: Server, *, is_hurried: bool = False) -> CachedToken:
@@ -39,7 +41,7 @@ class AwsAsker:
         """
         tokens = self._tokens
         if is_hurried:
-            hurried = Aws(self._environment, total_seconds=HURRIED_SECONDS)
+            hurried = Aws(self._environment, HURRIED_SECONDS)
             tokens = EcrTokens(hurried, is_direct=True)
         registry = server.registry
         if registry is None:

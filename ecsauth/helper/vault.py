@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Protocol
 
-from ecsauth.errors import EcsauthError, SourceError
+from ecsauth.errors import ClockError, EcsauthError, SourceError
 from ecsauth.files import close_quietly, read_regular
 from ecsauth.helper.answers import INTRICATE, account_of, boot_id
 from ecsauth.helper.cache import Cache, CachedToken, Failure, NoCache
@@ -125,6 +125,9 @@ class EcrVault:
                     lambda: self._lead(server, name),
                 )
         except SourceError as error:
+            if held is not None and _is_known_to_have_expired(held, error):
+                self._cache.drop(name, [server.host])
+                held = None
             if held is None:
                 self._outside.log("error", f"no login: {error}")
                 raise
@@ -275,6 +278,13 @@ class EcrVault:
                 except (OSError, EcsauthError, ValueError):
                     found += b"?"
         return found
+
+
+def _is_known_to_have_expired(token: CachedToken, error: SourceError) -> bool:
+    """Return whether AWS says that our clock is wrong, and that by its own the token is over."""
+    if not isinstance(error, ClockError) or error.true_time is None:
+        return False
+    return token.is_expired(error.true_time)
 
 
 def _same_region(one: Server, other: Server) -> bool:

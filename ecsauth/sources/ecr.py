@@ -17,7 +17,7 @@ from typing import Any, Callable
 
 from ecsauth.aws import Aws, Call, Identity, renamed
 from ecsauth.credential import Credential, Fetched, check_login
-from ecsauth.errors import SourceError
+from ecsauth.errors import ClockError, SourceError
 from ecsauth.registry import EcrRegistry, parse_auth_key, parse_ecr_host
 
 PUBLIC_REGION = "us-east-1"
@@ -32,6 +32,7 @@ _LAST = 2**40
 _LIFE_SECONDS = 12 * 3600
 """No token lives longer, whatever a clock says."""
 
+_NO_AWS = "look for a proxy or a wrong AWS_ENDPOINT_URL"
 _POLICY = "AmazonEC2ContainerRegistryReadOnly"
 _PUBLIC_POLICY = "AmazonElasticContainerRegistryPublicReadOnly"
 
@@ -151,12 +152,12 @@ class EcrTokens:
 
     def _decode(self, data: Any, call: Call, requested_at: float) -> Token:
         if not isinstance(data, Mapping):
-            raise SourceError(f"{call.subject}: AWS answered without authorization data")
+            raise SourceError(f"{call.subject}: AWS answered without authorization data", _NO_AWS)
         username, password = _decode_token(str(data.get("authorizationToken", "")), call.subject)
         expires_at = _unix_seconds(data.get("expiresAt"))
         expires_at = min(expires_at, int(requested_at) + _LIFE_SECONDS)
         if expires_at <= self._clock():
-            raise SourceError(
+            raise ClockError(
                 f"{call.subject}: AWS gave a token that has expired",
                 "look at the clock of this host (date -u)",
             )
@@ -217,8 +218,7 @@ class EcrSource:
             named = parse_ecr_host(token.host)
             if named is None or named.region != region:
                 raise SourceError(
-                    f"{self.name}: AWS named a host that is no ECR registry of {region}",
-                    "look for a proxy or a wrong AWS_ENDPOINT_URL",
+                    f"{self.name}: AWS named a host that is no ECR registry of {region}", _NO_AWS
                 )
         return Fetched((token.credential(found.host if found else token.host),))
 
@@ -264,10 +264,10 @@ def _decode_token(text: str, subject: str) -> tuple[str, str]:
     try:
         decoded = base64.b64decode(text, validate=True).decode("utf-8")
     except (binascii.Error, UnicodeDecodeError, ValueError):
-        raise SourceError(f"{subject}: AWS gave a token that is not base64") from None
+        raise SourceError(f"{subject}: AWS gave a token that is not base64", _NO_AWS) from None
     username, colon, password = decoded.partition(":")
     if not colon:
-        raise SourceError(f"{subject}: AWS gave a token without a colon")
+        raise SourceError(f"{subject}: AWS gave a token without a colon", _NO_AWS)
     if not password:
-        raise SourceError(f"{subject}: AWS gave a token without a password")
+        raise SourceError(f"{subject}: AWS gave a token without a password", _NO_AWS)
     return username, password

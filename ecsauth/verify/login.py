@@ -108,6 +108,8 @@ def _ask(host: str, http: Http, insecure: bool) -> tuple[str, Response]:
 
 
 def _answer(credential: Credential, http: Http, base: str, first: Response) -> Verdict:
+    if first.status == 200 and first.body.lstrip().startswith("<"):
+        return _verdict(credential, UNREACHABLE, "no registry answers there: it is a web page")
     if first.status == 200:
         return _verdict(credential, ACCEPTED, "the registry asks for no login")
     if first.status != 401:

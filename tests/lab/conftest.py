@@ -194,6 +194,61 @@ def registry() -> Iterator[Registry]:
         yield Registry(host, username, password)
 
 
+@dataclass(frozen=True)
+class Certificates:
+    """A private CA and a server certificate for 127.0.0.1 and localhost."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Make them, good for two days."""
+    need("openssl")
+    home = tmp_path_factory.mktemp("tls")
+    (home / "ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    new_key = ["-newkey", "rsa:2048", "-nodes"]
+    for command in (
+        [
+            "req",
+            "-x509",
+            *new_key,
+            "-keyout",
+            "ca.key",
+            "-out",
+            "ca.pem",
+            "-subj",
+            "/CN=lab CA",
+            "-days",
+            "2",
+            "-addext",
+            "keyUsage=critical,keyCertSign",
+        ],
+        ["req", *new_key, "-keyout", "key.pem", "-out", "csr.pem", "-subj", "/CN=lab"],
+        [
+            "x509",
+            "-req",
+            "-in",
+            "csr.pem",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-out",
+            "cert.pem",
+            "-days",
+            "2",
+            "-extfile",
+            "ext",
+        ],
+    ):
+        subprocess.run(["openssl", *command], cwd=home, check=True, capture_output=True)
+    return Certificates(home / "ca.pem", home / "cert.pem", home / "key.pem")
+
+
 def set_aws(monkeypatch: pytest.MonkeyPatch, url: str, home: Path) -> None:
     """Point every AWS SDK of this process and its children at a server of ours."""
     for name, value in {

@@ -15,11 +15,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Result, b64
-from tests.lab.conftest import IMAGE, Docker
-from tests.lab.test_verify import Certificates, certificates
+from tests.lab.conftest import IMAGE, Certificates, Docker
 from tests.unit.test_agent import agent_api
-
-__all__ = ["certificates"]
 
 Run = Callable[..., Result]
 

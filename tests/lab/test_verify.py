@@ -18,66 +18,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.conftest import Result, b64, need
-from tests.lab.conftest import HTPASSWD, Registry, running_registry
+from tests.conftest import Result, b64
+from tests.lab.conftest import HTPASSWD, Certificates, Registry, running_registry
 from tests.lab.server import free_port
 
 Run = Callable[..., Result]
 REFRESH_TOKEN = "refresh-token-of-the-lab"
-
-
-@dataclass(frozen=True)
-class Certificates:
-    """A private CA and a server certificate for 127.0.0.1 and localhost."""
-
-    ca: Path
-    certificate: Path
-    key: Path
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    need("openssl")
-    home = tmp_path_factory.mktemp("tls")
-    (home / "ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-    new_key = ["-newkey", "rsa:2048", "-nodes"]
-    for command in (
-        [
-            "req",
-            "-x509",
-            *new_key,
-            "-keyout",
-            "ca.key",
-            "-out",
-            "ca.pem",
-            "-subj",
-            "/CN=lab CA",
-            "-days",
-            "2",
-            "-addext",
-            "keyUsage=critical,keyCertSign",
-        ],
-        ["req", *new_key, "-keyout", "key.pem", "-out", "csr.pem", "-subj", "/CN=lab"],
-        [
-            "x509",
-            "-req",
-            "-in",
-            "csr.pem",
-            "-CA",
-            "ca.pem",
-            "-CAkey",
-            "ca.key",
-            "-CAcreateserial",
-            "-out",
-            "cert.pem",
-            "-days",
-            "2",
-            "-extfile",
-            "ext",
-        ],
-    ):
-        subprocess.run(["openssl", *command], cwd=home, check=True, capture_output=True)
-    return Certificates(home / "ca.pem", home / "cert.pem", home / "key.pem")
 
 
 def _b64url(data: bytes) -> str:
