@@ -346,7 +346,8 @@ def test_file_of_another_user_where_all_can_write_gets_no_secret(tmp_path: Path,
     assert path.read_bytes() == b"old"
     assert litter(tmp_path) == []
     tmp_path.chmod(0o755)  # there, root put it, and its owner is kept
-    write_atomic(tmp_path / "f", b"secret", previous=previous)
+    write_atomic(path, b"secret")
+    assert path.stat().st_uid == 12345
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
