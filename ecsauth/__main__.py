@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 from typing import NoReturn
 
 
@@ -11,8 +12,10 @@ def main() -> NoReturn:
     """Run the command of the process and exit with its code.
 
     Python spends a fifth of the time that ``convert`` takes on looking for garbage while it loads
-    modules, and on taking everything apart at the end; neither is of use here.
+    modules, and on taking everything apart at the end; neither is of use here. A core file would
+    hold secrets, so there is none; programs that are run inherit that.
     """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     gc.set_threshold(100_000)
     from ecsauth.cli import main as run_command
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import resource
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ def run(arguments: Sequence[str], read: Callable[[], bytes]) -> int:
 
     """
     sys.unraisablehook = lambda _: None  # a traceback of Python's own, on closing what is done
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     os.umask(0o077)  # one that takes our own bits away would lock us out of what we make
     environment = dict(os.environ)
     say = _Reasons(environment)
