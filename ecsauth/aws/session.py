@@ -48,6 +48,7 @@ class Aws:
         self._all_seconds = all_seconds
         self._end: float | None = None
         self._metadata = Metadata(environment)
+        self._cores: dict[Identity, Any] = {}
         self._sessions: dict[Identity, Any] = {}
         self._failed: dict[Identity, tuple[str, SourceError]] = {}
 
@@ -74,10 +75,11 @@ class Aws:
             SourceError: there is none.
 
         """
-        session = self._session(identity, subject)
-        call = Call(subject, "the region")
+        session = self._session(identity, subject) if identity.role_arn else None
         region = self._guarded(
-            call, str, lambda: session.region_name or self._metadata.region(session._session)
+            Call(subject, "the region"),
+            str,
+            lambda: self._region_of(session._session if session else self._core(identity)),
         )
         if not region:
             raise SourceError(
@@ -207,6 +209,8 @@ class Aws:
         """Return a session of botocore that asks the metadata service only where there is one."""
         import botocore.session
 
+        if identity in self._cores:
+            return self._cores[identity]
         core = botocore.session.Session(profile=identity.profile or None)
         if region := self._environment.get("AWS_REGION"):  # botocore knows AWS_DEFAULT_REGION only
             core.set_config_variable("region", region)
@@ -215,7 +219,10 @@ class Aws:
             OnlyOnEc2(item, self._metadata, core) if item.METHOD == "iam-role" else item
             for item in resolver.providers
         ]
-        return core
+        return self._cores.setdefault(identity, core)
+
+    def _region_of(self, core: Any) -> str:
+        return str(core.get_config_variable("region") or self._metadata.region(core))
 
     def _assume(self, session: Any, identity: Identity, region: str, subject: str) -> Any:
         role = {"RoleArn": identity.role_arn, "RoleSessionName": "ecsauth"}

@@ -26,7 +26,7 @@ class AwsAsker:
     def __init__(self, environment: Mapping[str, str], tokens: EcrTokens | None = None) -> None:
         self._environment = environment
         self._aws = Aws(environment, ASK_SECONDS)
-        self._tokens = tokens or EcrTokens(self._aws, is_direct=True)
+        self._tokens = tokens or EcrTokens(self._aws)
 
     def __call__(self, server: Server, *, is_hurried: bool = False) -> CachedToken:
         """Return a token that serves a registry.
@@ -42,7 +42,7 @@ class AwsAsker:
         tokens = self._tokens
         if is_hurried:
             hurried = Aws(self._environment, HURRIED_SECONDS)
-            tokens = EcrTokens(hurried, is_direct=True)
+            tokens = EcrTokens(hurried)
         registry = server.registry
         if registry is None:
             token = tokens.public(Identity(), server.host)

@@ -71,12 +71,12 @@ class EcrTokens:
     Args:
         aws: makes the clients.
         clock: Unix seconds.
-        is_direct: do it without a client if that is possible, which is faster.
+        is_direct: do it without a client if that is possible, which takes less time and memory.
 
     """
 
     def __init__(
-        self, aws: Aws, clock: Callable[[], float] = time.time, *, is_direct: bool = False
+        self, aws: Aws, clock: Callable[[], float] = time.time, *, is_direct: bool = True
     ) -> None:
         self._aws = aws
         self._is_direct = is_direct
