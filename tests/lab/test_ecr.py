@@ -108,7 +108,15 @@ def test_malformed_answer_of_sts_is_an_error_of_its_source(
         ({}, "credential_process=/bin/echo []", "failed"),
         ({}, "credential_process=/bin/echo hunter2", "failed"),
         ({"AWS_METADATA_SERVICE_TIMEOUT": "x"}, "", "failed"),
-        ({"AWS_ENDPOINT_URL": "nonsense"}, "", "failed"),
+        (
+            {
+                "AWS_ENDPOINT_URL": "nonsense",
+                "AWS_ACCESS_KEY_ID": "A",
+                "AWS_SECRET_ACCESS_KEY": "s",
+            },
+            "",
+            "failed",
+        ),
         ({}, "[broken", "~/.aws/config is malformed"),
     ],
 )
@@ -171,7 +179,8 @@ def test_throttling_for_ever_ends(ecsauth: Run, aws: AwsStub) -> None:
     aws.answers[PRIVATE] = error_answer(400, "ThrottlingException")
     result = convert(ecsauth, "ecr:us-west-2", f"ecr:{HOST}")
     assert result.code == 3
-    assert len(aws.calls) == 3  # one call and its repetitions, though two sources want it
+    # one call, and a client with its repetitions, though two sources want it
+    assert len(aws.calls) == 4
     assert [line.split(": ")[2] for line in result.err.splitlines()] == [
         "ecr:us-west-2",
         f"ecr:{HOST}",

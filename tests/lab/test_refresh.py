@@ -162,7 +162,7 @@ def test_nothing_due_loads_no_aws_sdk(refresh: Refresh, aws: AwsStub) -> None:
     refresh(f"ecr:{HOST}")
     program = (
         "import sys; from ecsauth.cli import run; code = run(sys.argv[1:])\n"
-        "print(code, *({'boto3', 'docker', 'requests', 'rich'} & set(sys.modules)))"
+        "print(code, *({'botocore', 'boto3', 'docker', 'requests', 'rich'} & set(sys.modules)))"
     )
 
     def loaded(*options: str) -> list[str]:
@@ -175,7 +175,7 @@ def test_nothing_due_loads_no_aws_sdk(refresh: Refresh, aws: AwsStub) -> None:
 
     assert loaded() == ["0"]
     assert len(aws.calls) == 1
-    assert loaded("--force") == ["0", "boto3"]
+    assert loaded("--force") == ["0", "botocore"]
 
 
 def test_source_that_was_changed_is_asked_again(
