@@ -362,6 +362,14 @@ def close_quietly(descriptor: int) -> None:
         os.close(descriptor)
 
 
+def sweep(path: Path) -> None:
+    """Remove what a writer of `path` that was killed has left, if nobody is writing it now."""
+    with contextlib.suppress(OSError, EcsauthError):
+        _temporary_path(path).lstat()
+        with locked(path, 0):
+            pass  # whoever gets the lock removes it
+
+
 def target_error(path: Path, error: OSError, failed: str = "was not written") -> TargetError:
     """Say what a failed system call means for a target and what to do."""
     is_root = os.geteuid() == 0

@@ -16,6 +16,9 @@ from ecsauth.errors import SourceError
 _CONNECT_SECONDS = 4
 _READ_SECONDS = 10
 _ATTEMPTS = 3
+_STACK_BYTES = 2 * 1024 * 1024
+"""The usual 8 MB count against a limit of memory, though nobody uses them."""
+
 TOTAL_SECONDS = 60.0
 """For one call with its repetitions, whatever happens on the way."""
 
@@ -274,10 +277,13 @@ class Aws:
 
         seconds = self._seconds_left()
         thread = threading.Thread(target=run, daemon=True)
+        usual = threading.stack_size(_STACK_BYTES)
         try:
             thread.start()
         except RuntimeError as error:
             raise source_error(MemoryError(), call, principal) from error
+        finally:
+            threading.stack_size(usual)
         thread.join(seconds)
         if failed:
             raise source_error(failed[0], call, principal) from failed[0]

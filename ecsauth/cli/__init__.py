@@ -74,14 +74,21 @@ def _run(arguments: Sequence[str]) -> int:
     except (MemoryError, SystemError):  # the latter is what an import may come to without memory
         say("error", "there is too little memory; every file is whole: raise the limit (MemoryMax)")
         return EcsauthError.exit_code
-    except ImportError as error:
-        what = f"{error.name or 'a part of Python'} could not be loaded"
-        say("error", f"{what}; look at the disk and ulimit -n, or install ecsauth again")
-        return EcsauthError.exit_code
     except Exception as error:
-        say("error", f"unexpected: {fault_place(error)}; this is a fault of ecsauth: report it")
+        say("error", _last_words(error))
         return EcsauthError.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _last_words(error: Exception) -> str:
+    place = fault_place(error)
+    if isinstance(error, ImportError) or "<frozen importlib" in place:
+        what = getattr(error, "name", None) or "a part of ecsauth or Python"
+        return (
+            f"{what} could not be loaded; look at memory, the disk and ulimit -n, or install"
+            " ecsauth again"
+        )
+    return f"unexpected: {place}; this is a fault of ecsauth: report it"
 
 
 def _invoke(arguments: list[str]) -> object:

@@ -44,7 +44,8 @@ def run(arguments: Sequence[str], read: Callable[[], bytes]) -> int:
             is_strict=bool(environment.get("ECSAUTH_STRICT")),
         )
     except Exception as error:  # a traceback may show a secret, and docker would show it
-        say("error", f"unexpected: {fault_place(error)}; this is a fault of ecsauth: report it")
+        with contextlib.suppress(Exception):  # there may be no memory even for that
+            say("error", f"unexpected: {fault_place(error)}; this is a fault of ecsauth: report it")
         reply = Reply(NOT_FOUND, 1)
     return _print(reply)
 

@@ -23,6 +23,7 @@ from ecsauth.files import (
     read_regular,
     read_state,
     remove,
+    sweep,
     target_error,
     write_atomic,
 )
@@ -55,6 +56,7 @@ class LocalFile:
     def read(self) -> bytes:
         """Return the file's bytes; empty if there is none."""
         self._state = read_state(self.path)
+        sweep(self._state.path)
         return self._state.data or b""
 
     def write(self, text: bytes, expires_at: int | None = None) -> tuple[str, ...]:  # noqa: ARG002 - it says nothing of it
