@@ -16,7 +16,7 @@ def main() -> NoReturn:
     hold secrets, so there is none; programs that are run inherit that.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    gc.set_threshold(20_000)
+    gc.set_threshold(20_000, 10, 1_000)
     from ecsauth.cli import main as run_command
 
     try:

@@ -9,7 +9,6 @@ just before a plain rename, which leaves a gap of microseconds.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import signal
@@ -120,6 +119,8 @@ def _rename(old: Path, new: Path, flags: int) -> None:
         OSError: it failed, or there is none.
 
     """
+    import ctypes  # takes longer than to find that there is nothing to write
+
     library = ctypes.CDLL(None, use_errno=True)
     call = getattr(library, "renameat2", None)
     if call is None:

@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Protocol
+from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 from ecsauth.credential import Credential, Fetched, with_known_expiry
-from ecsauth.docker_config import select
 from ecsauth.engine_auth import AUTO, DOCKERCFG, UNSET, EngineAuth, decode, difference, shown_key
 from ecsauth.errors import ConflictError, EcsauthError, SourceError
 from ecsauth.fetch import Source, Verifier, fetch_all, verified
 from ecsauth.jsontext import dumps_jq
 from ecsauth.layout import Layout
-from ecsauth.plan import Plan, make_plan
 from ecsauth.registry import parse_ecr_host
+
+if TYPE_CHECKING:
+    from ecsauth.plan import Plan
 
 MAX_CONFLICTS = 40
 """How often a target that others write at the same time is read again, before we give up."""
@@ -152,6 +153,8 @@ def apply_fetched(
 def _apply_once(
     fetched: Fetched, target: Target, request: Request, now: float, dropped: Dropped
 ) -> Outcome:
+    from ecsauth.plan import make_plan  # a refresh with nothing due does without
+
     text = target.read()
     layout = target.layout
     current = layout.read(text)
@@ -226,6 +229,8 @@ def raw_settings(
         EncodeError: the value does not fit the layout.
 
     """
+    from ecsauth.docker_config import select
+
     selected = select(document, expression)
     if selected is None:
         raise SourceError(f"nothing is at {expression!r} in the login file", "choose with --select")

@@ -12,7 +12,8 @@ from ecsauth.cli.context import make_context
 from ecsauth.cli.report import report
 from ecsauth.errors import UsageError
 from ecsauth.layout import AGENT_JSON, DATA, ENV_FILE, Layout
-from ecsauth.sources import DockerConfigSource, parse_source
+from ecsauth.sources import parse_source
+from ecsauth.sources.docker_config import DockerConfigSource
 from ecsauth.targets.stdout import Stdout, write_stream
 from ecsauth.update import Request, raw_settings, update
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ecsauth.cli.console import print_lines, say_all, say_error
 from ecsauth.engine_auth import EngineAuth, redact
 from ecsauth.errors import SourceError
 from ecsauth.files import is_directory
-from ecsauth.plan import Plan
 from ecsauth.targets.stdout import Stdout
 from ecsauth.update import Outcome, Target
+
+if TYPE_CHECKING:
+    from ecsauth.plan import Plan
 
 _SIGNS = {"added": "+", "updated": "~", "unchanged": "=", "kept": "=", "removed": "-"}
 _WORDS = {"kept": "kept as it is"}

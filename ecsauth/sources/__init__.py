@@ -6,19 +6,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Protocol
 
 from ecsauth.credential import Fetched
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.files import MAX_BYTES, read_input
 from ecsauth.sources.account import Account
-from ecsauth.sources.docker_config import DockerConfigSource, Store
+
+if TYPE_CHECKING:
+    from ecsauth.sources.docker_config import DockerConfigSource, Store
 
 __all__ = [
     "Account",
     "AnySource",
     "Context",
-    "DockerConfigSource",
     "LoginFile",
     "find_login_file",
     "parse_source",
@@ -169,6 +170,8 @@ def _login_files(home: str) -> list[Path]:
 def _source(
     name: str, load: Callable[[], bytes], context: Context, path: Path | None = None
 ) -> DockerConfigSource:
+    from ecsauth.sources.docker_config import DockerConfigSource
+
     def open_store(store: str) -> Store:
         from ecsauth.sources.credential_store import CredentialStore  # with subprocess and more
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Union
 
 from ecsauth.aws import Aws, Identity
 from ecsauth.aws.parameters import IDENTITY, REGION, identity_of, parse_parameters
-from ecsauth.docker_config import check_expression
 from ecsauth.errors import RegistryNameError, UsageError
 from ecsauth.registry import parse_auth_key, parse_ecr_host
 from ecsauth.sources.ecr import EcrPublicSource, EcrSource, EcrTokens
@@ -112,6 +111,8 @@ def _secret(
 def _parameters(scheme: str, query: str) -> dict[str, str]:
     found = parse_parameters(f"{scheme}:", query, _PARAMETERS[scheme])
     if query := found.get("query", ""):
+        from ecsauth.docker_config import check_expression
+
         check_expression(query)
     if registry := found.get("registry", ""):
         try:
