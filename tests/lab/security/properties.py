@@ -42,6 +42,7 @@ from ecsauth.layout import AGENT_JSON, ENV_FILE
 from ecsauth.recover import read_present
 from ecsauth.registry import parse_auth_key, parse_ecr_host, parse_image_registry
 from ecsauth.settings import load_settings
+from ecsauth.sources import Context, parse_source
 from ecsauth.sources.docker_config import DockerConfigSource
 from ecsauth.sources.s3 import read_published
 from ecsauth.sources.secret import Wanted, read_secret
