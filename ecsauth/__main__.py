@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # signal, without what it takes to load it
 import gc
 import os
 import resource
@@ -16,6 +17,7 @@ def main() -> NoReturn:
     hold secrets, so there is none; programs that are run inherit that.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # until there is somebody to say what it did
     gc.set_threshold(20_000, 10, 1_000)
     from ecsauth.cli import main as run_command
 

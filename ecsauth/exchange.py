@@ -2,8 +2,8 @@
 
 renameat2(2) swaps two names in one step, so that somebody who saves the other file at the same
 moment loses nothing: what is aside then is compared, and swapped back if it is not what was read.
-Where the C library (before glibc 2.28) or the file system cannot do that, the file is compared
-just before a plain rename, which leaves a gap of microseconds.
+Where the kernel or the file system cannot do that, the file is compared just before a plain rename,
+which leaves a gap of microseconds.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from ecsauth.errors import UnsettledError
+from ecsauth.signals import signals_held_off
 
 _AT_FDCWD = -100
 _NO_REPLACE, _EXCHANGE = 1, 2  # linux/fs.h
 _CANNOT = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM})
+_NUMBERS = {"x86_64": 316, "aarch64": 276}
+"""Of the system call, for C libraries that do not name it (before glibc 2.28: Amazon Linux 2)."""
 _MAX_SWAPS = 100
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def put_in_place(temporary: Path, path: Path, expected: bytes | None) -> bool:
@@ -38,7 +38,7 @@ def put_in_place(temporary: Path, path: Path, expected: bytes | None) -> bool:
         UnsettledError: what somebody else has written to `path` is beside it now.
 
     """
-    with _undisturbed():
+    with signals_held_off():
         try:
             _rename(temporary, path, _NO_REPLACE if expected is None else _EXCHANGE)
         except OSError as error:
@@ -49,12 +49,16 @@ def put_in_place(temporary: Path, path: Path, expected: bytes | None) -> bool:
             return _compare_and_rename(temporary, path, expected)
         if expected is None:
             return True
-        if _content(temporary) == expected:
-            with contextlib.suppress(OSError):  # the next write removes it
-                temporary.unlink()
-            return True
-        _swap_back(temporary, path)
-        return False
+        try:
+            is_expected = _content(temporary) == expected
+        except BaseException as error:  # no memory: what is aside may be somebody's
+            raise _unsettled(temporary, path) from error
+        if not is_expected:
+            _swap_back(temporary, path)
+            return False
+        with contextlib.suppress(OSError):  # else the next write removes it
+            temporary.unlink()
+        return True
 
 
 def _compare_and_rename(temporary: Path, path: Path, expected: bytes | None) -> bool:
@@ -66,27 +70,31 @@ def _compare_and_rename(temporary: Path, path: Path, expected: bytes | None) -> 
 
 def _swap_back(temporary: Path, path: Path) -> None:
     """Swap until what was put at `path` last is what comes back: nobody has saved in between."""
-    ours = _identity(path)
     failure: OSError | None = None
-    for _ in range(_MAX_SWAPS):
-        theirs = _identity(temporary)
-        try:
+    try:
+        ours = _identity(path)
+        for _ in range(_MAX_SWAPS):
+            theirs = _identity(temporary)
             _rename(temporary, path, _EXCHANGE)
-        except OSError as error:
-            failure = error
-            break
-        if _identity(temporary) == ours:
-            return
-        ours = theirs
+            if _identity(temporary) == ours:
+                return
+            ours = theirs
+    except OSError as error:
+        failure = error
+    raise _unsettled(temporary, path) from failure
+
+
+def _unsettled(temporary: Path, path: Path) -> UnsettledError:
+    """Put what is aside where no later write removes it."""
     aside = path.with_name(f"{path.name}.ecsauth-conflict")
     try:
         temporary.replace(aside)
     except OSError:
         aside = temporary
-    raise UnsettledError(
+    return UnsettledError(
         f"{path} was saved by somebody else at the same moment: that is in {aside}",
         "look at both, and take the right one",
-    ) from failure
+    )
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -122,19 +130,13 @@ def _rename(old: Path, new: Path, flags: int) -> None:
     import ctypes  # takes longer than to find that there is nothing to write
 
     library = ctypes.CDLL(None, use_errno=True)
-    call = getattr(library, "renameat2", None)
-    if call is None:
+    given = (_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), flags)
+    if hasattr(library, "renameat2"):
+        failed = library.renameat2(*given)
+    elif number := _NUMBERS.get(os.uname().machine):
+        failed = library.syscall(number, *given)
+    else:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    if call(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), flags):
+    if failed:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(new))
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let no signal end us while the file of somebody else is aside."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

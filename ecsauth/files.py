@@ -214,9 +214,10 @@ def write_atomic(
     """
     temporary = _temporary_path(path)
     try:
-        _write_temporary(temporary, path, data, mode)
+        inode = _write_temporary(temporary, path, data, mode)
         if keeps and previous is not None and previous.data is not None:
             write_atomic(previous_path(path), previous.data)
+        _check_inode(temporary, inode, path)
         if previous is None:
             temporary.replace(path)
             is_done = True
@@ -331,8 +332,21 @@ def not_ours_alone(folder: Path) -> str:
 
 
 def open_to_others(folder: Path, status: os.stat_result) -> str:
-    """Say who else may rename what is ours in a folder; empty if nobody may."""
-    if status.st_uid not in (0, os.geteuid()):
+    """Say who else may rename what is ours in a folder; empty if nobody may.
+
+    Trusted are
+
+    1. root and we;
+    2. who has called sudo, for we do what he typed;
+    3. in a user namespace, those outside of it, for nobody in it can act for them
+       (user_namespaces(7));
+    4. whom ECSAUTH_TRUSTED_UIDS names; ``all`` is everybody, for a container's volumes.
+    """
+    named = os.environ.get("ECSAUTH_TRUSTED_UIDS", "")
+    if named == "all":
+        return ""
+    trusted = {0, os.geteuid(), *_numbers(named), *_numbers(os.environ.get("SUDO_UID", ""))}
+    if status.st_uid not in trusted and not _is_outside(status.st_uid):
         return f"{folder} belongs to another user (uid {status.st_uid})"
     if _is_shared(status) and not status.st_mode & stat.S_ISVTX:
         return f"{folder} can be written by others"
@@ -381,6 +395,7 @@ def target_error(path: Path, error: OSError, failed: str = "was not written") ->
         errno.ENOSPC: "free some space and run it again",
         errno.EDQUOT: "free some space or raise the quota and run it again",
         errno.EFBIG: "raise the file size limit (ulimit -f)",
+        errno.ENOLCK: "its file system has no locks: take a directory on another",
         errno.ELOOP: "its symlinks lead in a circle or end at the lock file",
     }
     reason = os.strerror(error.errno) if error.errno else str(error)
@@ -389,6 +404,12 @@ def target_error(path: Path, error: OSError, failed: str = "was not written") ->
 
 def _temporary_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.ecsauth-new")
+
+
+def _check_inode(temporary: Path, inode: int, path: Path) -> None:
+    """Refuse a temporary file that is not ours: where no lock is held, or a lock does not hold."""
+    if temporary.lstat().st_ino != inode:
+        raise LockTimeoutError(f"{path}: another ecsauth writes it too", "run this again")
 
 
 def _read(path: Path, limit: int, flags: int = 0) -> tuple[bytes, os.stat_result]:
@@ -404,6 +425,20 @@ def _read(path: Path, limit: int, flags: int = 0) -> tuple[bytes, os.stat_result
     if len(data) > limit:
         raise EcsauthError(f"{path} is more than the {limit:,} bytes that are read")
     return data, status
+
+
+def _numbers(text: str) -> set[int]:
+    return {int(item) for item in text.replace(",", " ").split() if item.isdecimal()}
+
+
+def _is_outside(uid: int) -> bool:
+    """Return whether a user is one whom this user namespace has no number for."""
+    try:
+        overflow = int(Path("/proc/sys/kernel/overflowuid").read_text("ascii"))
+        known = Path("/proc/self/uid_map").read_text("ascii").split()
+    except (OSError, ValueError):
+        return False
+    return uid == overflow and known != ["0", "0", "4294967295"]
 
 
 def _is_shared(status: os.stat_result) -> bool:
@@ -443,7 +478,8 @@ def _follow(path: Path, status: os.stat_result) -> Path:
     return real
 
 
-def _write_temporary(temporary: Path, path: Path, data: bytes, mode: int) -> None:
+def _write_temporary(temporary: Path, path: Path, data: bytes, mode: int) -> int:
+    """Write the new file beside; return its inode."""
     try:
         old: os.stat_result | None = path.lstat()
     except FileNotFoundError:
@@ -452,8 +488,8 @@ def _write_temporary(temporary: Path, path: Path, data: bytes, mode: int) -> Non
         old = None  # a link in place of a file that is ours: the link itself is replaced
     if old is not None:
         _check_owner(path, old)
-    if old is not None and not os.access(path, os.W_OK, effective_ids=True):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    if old is not None and os.geteuid() and not os.access(path, os.W_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # root may, or is told why
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()  # left by a crash: whoever writes this holds a lock
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -466,6 +502,7 @@ def _write_temporary(temporary: Path, path: Path, data: bytes, mode: int) -> Non
         file.write(data)
         file.flush()
         os.fsync(descriptor)
+        return os.fstat(descriptor).st_ino
 
 
 def _keep_identity(descriptor: int, path: Path, old: os.stat_result) -> None:
@@ -507,6 +544,8 @@ def _acquire(
                     "wait for it or end it, then run this again",
                 ) from None
             sleep(_POLL_SECONDS)
+        except OSError as error:
+            raise target_error(path, error, "cannot be locked") from error
         else:
             return
 

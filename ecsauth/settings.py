@@ -91,8 +91,8 @@ NAMES = frozenset(
 )
 """Every variable that a command reads."""
 
-HELPER_NAMES = frozenset({f"{PREFIX}DEBUG", f"{PREFIX}STRICT"})
-"""Those that docker-credential-ecr-login reads, from its environment only."""
+HELPER_NAMES = frozenset({f"{PREFIX}DEBUG", f"{PREFIX}STRICT", f"{PREFIX}TRUSTED_UIDS"})
+"""Those that are no option of a command: the first two docker-credential-ecr-login reads."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_LINE = re.compile(

@@ -1,7 +1,7 @@
 """One call of AWS's JSON protocol without a client: signed and sent by botocore's own parts.
 
 A client reads the model of its service and more before it is ready, which takes longer than the
-call. This is for the credential helper, which a person waits for. Whatever is out of the ordinary
+call, and costs a third of the memory. Whatever is out of the ordinary
 (settings that a client would heed, an answer that is worth another try) is left to a client.
 """
 
@@ -66,7 +66,7 @@ def call_directly(
     }
     request = AWSRequest("POST", url, data=b"{}", headers=headers)
     SigV4Auth(credentials.get_frozen_credentials(), service, region).add_auth(request)
-    answer, data = _send(core, request.prepare(), timeout)
+    answer, data = _send(core, environment, request.prepare(), timeout)
     if not isinstance(data, dict) or answer.status_code >= 500:
         return None
     if answer.status_code == 200:
@@ -77,21 +77,24 @@ def call_directly(
     raise _refusal(code, data, answer, operation)
 
 
-def _send(core: Any, request: Any, timeout: tuple[float, float]) -> tuple[Any, Any]:
+def _send(
+    core: Any, environment: Mapping[str, str], request: Any, timeout: tuple[float, float]
+) -> tuple[Any, Any]:
     """Return the answer and the JSON in it; None and None if there is none."""
-    from botocore.exceptions import HTTPClientError
+    from botocore.exceptions import BotoCoreError
     from botocore.httpsession import URLLib3Session
     from botocore.utils import get_environ_proxies
 
+    named = core.get_config_variable("ca_bundle") or environment.get("REQUESTS_CA_BUNDLE")
     http = URLLib3Session(
-        verify=core.get_config_variable("ca_bundle") or True,
+        verify=named or True,
         proxies=get_environ_proxies(request.url),
         timeout=timeout,
     )
     try:
         answer = http.send(request)
         return answer, json.loads(answer.content)
-    except (HTTPClientError, ValueError):
+    except (BotoCoreError, ValueError):  # a client tries again, and finds the words
         return None, None
 
 

@@ -56,7 +56,7 @@ class Metadata:
         if self._environment.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
             return None
         if endpoint not in self._tokens:
-            headers = {f"{_TOKEN}-ttl-seconds": "60"}
+            headers = {f"{_TOKEN}-ttl-seconds": "21600"}
             status, text = _request(endpoint, "PUT", "/latest/api/token", headers)
             self._tokens[endpoint] = None if status is None else text if status == 200 else ""
         return self._tokens[endpoint]

@@ -14,7 +14,6 @@ from ecsauth.aws import Aws, Identity
 from ecsauth.cli import options
 from ecsauth.cli.console import print_json, print_lines, say, show_help
 from ecsauth.cli.fleet_screen import followed, row_said, summary, table
-from ecsauth.cli.signals import signals_held_off
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.fleet import Rollout, Surroundings, run_rollout
 from ecsauth.fleet.values import (
@@ -27,6 +26,7 @@ from ecsauth.fleet.values import (
     Limits,
     parse_limit,
 )
+from ecsauth.signals import signals_held_off
 from ecsauth.ssm import Group, RunCommand, parse_tags
 
 _CURES = {

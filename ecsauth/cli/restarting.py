@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from ecsauth.cli.agent_files import expected_of, is_carried, is_usual, name_of
 from ecsauth.cli.console import is_json_log, print_lines, say, say_error
-from ecsauth.cli.signals import signals_held_off
 from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import AgentError, EcsauthError
 from ecsauth.layout import AGENT_JSON
 from ecsauth.lease import Leases
 from ecsauth.restart import ALWAYS, AUTO, NEVER
+from ecsauth.signals import signals_held_off
 from ecsauth.state import (
     NO_FILE,
     AgentState,

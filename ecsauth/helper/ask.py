@@ -33,7 +33,7 @@ class AwsAsker:
 
         Args:
             server: the registry.
-            is_hurried: one attempt, and no more than some seconds.
+            is_hurried: no more than some seconds.
 
         Raises:
             SourceError: there is none; says why and what to do.

@@ -125,6 +125,9 @@ class EcrVault:
                     lambda: self._lead(server, name),
                 )
         except SourceError as error:
+            now = self._outside.clock()
+            if held is not None and held.is_expired(now):
+                held = None
             if held is not None and _is_known_to_have_expired(held, error):
                 self._cache.drop(name, [server.host])
                 held = None

@@ -153,7 +153,8 @@ def _check_way(folder: Path, name: str) -> None:
     if why:
         raise TargetError(
             f"{name} is no safe place for root to write: {why}",
-            "take one that only root can change, such as /etc/ecs",
+            "take a directory that only root can change, run as its owner, or name whom to trust in"
+            " ECSAUTH_TRUSTED_UIDS",
         )
 
 

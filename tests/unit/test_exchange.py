@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Callable
 
@@ -141,6 +145,80 @@ def test_disk_that_fails_at_the_swap_back_leaves_the_edit_beside(
     with pytest.raises(UnsettledError, match=str(beside)):
         write_atomic(path, b"new", previous=state)
     assert beside.read_bytes() == b"edited"
+
+
+def test_file_that_is_gone_while_an_edit_is_aside_costs_no_edit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody saves, we swap, and he renames what he takes for his file before we swap back."""
+    temporary, path = lay(tmp_path)
+    save(path, b"edited")
+    look = exchange._content
+
+    def content(place: Path) -> bytes | None:
+        path.rename(path.with_name("f~"))
+        return look(place)
+
+    monkeypatch.setattr(exchange, "_content", content)
+    with pytest.raises(UnsettledError):
+        put_in_place(temporary, path, b"old")
+    assert (tmp_path / "f.ecsauth-conflict").read_bytes() == b"edited"
+
+
+def test_lack_of_memory_while_an_edit_is_aside_costs_no_edit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+    state = read_state(path)
+    save(path, b"edited")
+
+    def content(_: Path) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(exchange, "_content", content)
+    with pytest.raises(UnsettledError):
+        write_atomic(path, b"new", previous=state)
+    assert (tmp_path / "f.ecsauth-conflict").read_bytes() == b"edited"
+
+
+def test_signal_to_another_thread_waits_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary, path = lay(tmp_path)
+    save(path, b"edited")
+    other = threading.Thread(target=time.sleep, args=(0.5,))
+    look = exchange._content
+
+    def content(place: Path) -> bytes | None:
+        assert other.ident
+        signal.pthread_kill(other.ident, signal.SIGINT)
+        return look(place)
+
+    monkeypatch.setattr(exchange, "_content", content)
+    other.start()
+    with pytest.raises(KeyboardInterrupt):
+        put_in_place(temporary, path, b"old")
+    other.join()
+    assert (path.read_bytes(), temporary.read_bytes()) == (b"edited", b"new")
+
+
+def test_library_without_the_name_of_the_call_makes_it_by_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ctypes.CDLL(None, use_errno=True)
+
+    class Old:
+        """A C library of before 2018."""
+
+        syscall = real.syscall
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Old())
+    temporary, path = lay(tmp_path)
+    exchange._rename(temporary, path, 2)
+    assert (path.read_bytes(), temporary.read_bytes()) == (b"new", b"old")
+    with pytest.raises(FileExistsError):
+        exchange._rename(temporary, path, 1)
 
 
 def test_write_after_an_edit_is_a_conflict_and_leaves_no_litter(tmp_path: Path) -> None:

@@ -394,3 +394,63 @@ def test_way_that_others_can_change_is_named(tmp_path: Path) -> None:
     assert "belongs to another user (uid 12345)" in not_ours_alone(inner)
     with pytest.raises(FileNotFoundError):
         not_ours_alone(tmp_path / "absent")
+
+
+def test_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    words = "f cannot be locked: No locks available"
+    with pytest.raises(TargetError, match=words) as caught, locked(tmp_path / "f", 1):
+        pass
+    assert "take a directory on another" in caught.value.hint
+
+
+def test_two_writers_without_a_lock_do_not_mix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f"
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        real(descriptor)
+        monkeypatch.setattr(os, "fsync", real)
+        other = tmp_path / "other"
+        other.write_bytes(b"half of")
+        other.replace(tmp_path / ".f.ecsauth-new")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(LockTimeoutError, match="another ecsauth"):
+        write_atomic(path, b"new")
+    assert not path.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root looks who could swap a directory")
+@pytest.mark.parametrize(
+    ("variables", "is_trusted"),
+    [
+        ({}, False),
+        ({"ECSAUTH_TRUSTED_UIDS": "1 12345"}, True),
+        ({"ECSAUTH_TRUSTED_UIDS": "1,2345"}, False),
+        ({"ECSAUTH_TRUSTED_UIDS": "all"}, True),
+        ({"SUDO_UID": "12345"}, True),
+        ({"SUDO_UID": "x"}, False),
+    ],
+)
+def test_directory_of_another_user_is_trusted_if_he_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    is_trusted: bool,
+) -> None:
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    folder = tmp_path / "his"
+    folder.mkdir()
+    os.chown(folder, 12345, 12345)
+    assert (files.not_ours_alone(folder) == "") == is_trusted
+    folder.chmod(0o777)
+    is_open = variables.get("ECSAUTH_TRUSTED_UIDS") != "all"
+    assert bool(files.not_ours_alone(folder)) == is_open

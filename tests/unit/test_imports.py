@@ -36,7 +36,8 @@ ALLOWED = {
     "errors": set(),
     "jsontext": set(),
     **dict.fromkeys(CORE - {"errors", "jsontext"}, CORE),
-    "exchange": {"errors"},
+    "signals": set(),
+    "exchange": {"errors", "signals"},
     "files": {"errors", "exchange"},
     "aws": {"errors", "aws"},
     "fetch": CORE,
@@ -71,7 +72,7 @@ ALLOWED = {
         "aws",
         "helper",
     }
-    | {"settings", "notify", "scheduler", "units", "cli"},
+    | {"settings", "notify", "scheduler", "signals", "units", "cli"},
     "aws_lambda": {"cli"},
     "__main__": {"cli"},
     "": set(),

@@ -12,13 +12,13 @@ import pytest
 
 from ecsauth.cli import agent_files, install, restarting
 from ecsauth.cli.restarting import AgentWork
-from ecsauth.cli.signals import signals_held_off
 from ecsauth.datadir import NOT_RUNNING, SAFE, RestartVerdict
 from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import RestartRefusedError, TargetError
 from ecsauth.files import previous_path
 from ecsauth.layout import AGENT_JSON, ENV_FILE
 from ecsauth.restart.ports import AgentLook
+from ecsauth.signals import signals_held_off
 from ecsauth.state import read_agent_state, read_state
 from ecsauth.targets.local_file import LocalFile
 from tests.conftest import Result, b64

@@ -31,7 +31,7 @@ MEGABYTE = 2**20
 ENOUGH_MEMORY = 64 * MEGABYTE
 ENOUGH_FILES = 32
 LITTLE = [
-    (resource.RLIMIT_DATA, [size * MEGABYTE for size in (12, 16, 20, 24, 32, 48)]),
+    (resource.RLIMIT_DATA, [size * MEGABYTE for size in (24, 28, 32, 40, 48)]),
     (resource.RLIMIT_NOFILE, list(range(4, 13))),
 ]
 NOT_FOUND = "credentials not found in native keychain\n"
