@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Callable
 
+import botocore
 import botocore.session
 import pytest
+from botocore.exceptions import EndpointConnectionError
+from botocore.httpsession import URLLib3Session
 
 from ecsauth.aws import Aws, Identity
 from ecsauth.aws.direct import _endpoint
 from ecsauth.errors import SourceError
 from ecsauth.sources.ecr import TARGETS, EcrTokens, Token
 from tests.lab.aws_stub import HOST, PRIVATE, PUBLIC, AwsStub, error_answer, token_answer
+from tests.lab.ecr_world import Desk
 
 NOW = int(time.time())
 REGIONS = ["us-west-2", "eu-west-1", "cn-north-1", "us-gov-west-1", "us-iso-east-1"]
@@ -179,3 +185,39 @@ def test_no_credentials_has_the_same_words(aws: AwsStub, monkeypatch: pytest.Mon
     monkeypatch.setenv("AWS_PROFILE", "absent")
     assert outcome(True) == outcome(False)
     assert aws.calls == []
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_connection_that_is_refused_once_or_twice_is_tried_again(
+    aws: AwsStub, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    real, left = URLLib3Session.send, [None] * failures
+
+    def send(self: Any, request: Any) -> Any:
+        if left:
+            left.pop()
+            raise EndpointConnectionError(endpoint_url=request.url)
+        return real(self, request)
+
+    monkeypatch.setattr(URLLib3Session, "send", send)
+    found = outcome(True)
+    assert isinstance(found, Token), found
+    assert len(aws.calls) == 1
+
+
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", ""])
+def test_authority_that_is_named_is_trusted(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """As a client of botocore does it."""
+    others = str(Path(botocore.__file__).with_name("cacert.pem"))
+    variables = {"AWS_CA_BUNDLE": "", "REQUESTS_CA_BUNDLE": others, "SSL_CERT_FILE": ""}
+    if variable:
+        variables[variable] = str(desk.world.ca)
+    desk.world.aws.calls.clear()
+    done = desk.run(
+        *(sys.executable, "-m", "ecsauth", "convert", f"ecr:{HOST}", "--quiet"), **variables
+    )
+    assert done.returncode == (0 if variable else 3), done.stderr
+    assert ("certificate of AWS is not trusted" in done.stderr) == (not variable)
+    assert len(desk.world.aws.calls) == (1 if variable else 0)

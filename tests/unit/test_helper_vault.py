@@ -122,6 +122,20 @@ def test_failure_of_aws_is_covered_by_a_token_that_has_not_expired(one: Situatio
     assert one.calls == [HOST] * 3
 
 
+def test_token_that_expires_while_aws_fails_is_not_answered(one: Situation) -> None:
+    one.login()
+    one.now += LIFE - 2
+    one.is_down = True
+
+    def takes_its_time() -> None:
+        one.now += 3
+
+    one.meanwhile = takes_its_time
+    with pytest.raises(SourceError, match="access denied"):
+        one.login()
+    assert one.logged[-1] == f"error no login: {HOST}: access denied; attach a policy"
+
+
 def test_clock_turned_back_asks_again(one: Situation) -> None:
     one.login()
     one.now -= 86400
