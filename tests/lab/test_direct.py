@@ -211,8 +211,9 @@ def test_authority_that_is_named_is_trusted(
 ) -> None:
     """As a client of botocore does it."""
     others = str(Path(botocore.__file__).with_name("cacert.pem"))
-    variables = {"AWS_CA_BUNDLE": "", "REQUESTS_CA_BUNDLE": others, "SSL_CERT_FILE": ""}
+    variables = {"AWS_CA_BUNDLE": others, "SSL_CERT_FILE": ""}
     if variable:
+        variables["AWS_CA_BUNDLE"] = ""
         variables[variable] = str(desk.world.ca)
     desk.world.aws.calls.clear()
     done = desk.run(
