@@ -193,8 +193,7 @@ def write_atomic(
     """Replace the file at `path` (no symlink, see `locate`) by `data`, or leave it as it is.
 
     With `previous`, the file is replaced only if it still has these bytes, and they are kept in a
-    file beside it, written the same way as the last step before the rename: a write that fails
-    keeps the previous copy of the write before.
+    file beside it, written the same way as the last step before the rename.
 
     Written beside, fsynced, renamed over the old file; then the directory is fsynced, so that
     the rename itself outlives a power loss. Owner, group and SELinux label are the old file's;
@@ -297,6 +296,7 @@ def locked(
     except OSError as error:
         raise target_error(path, error) from error
     try:
+        _check_owner(lock, os.fstat(descriptor))  # he could hold it for ever
         _acquire(descriptor, path, timeout, clock, sleep)
         with contextlib.suppress(OSError):
             _temporary_path(path).unlink()  # left by a crash: nobody else is writing it

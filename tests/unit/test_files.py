@@ -454,3 +454,16 @@ def test_directory_of_another_user_is_trusted_if_he_is(
     folder.chmod(0o777)
     is_open = variables.get("ECSAUTH_TRUSTED_UIDS") != "all"
     assert bool(files.not_ours_alone(folder)) == is_open
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_lock_that_another_user_has_made_is_refused(tmp_path: Path) -> None:
+    lock = tmp_path / ".f.ecsauth-lock"
+    lock.touch()
+    os.chown(lock, 12345, 12345)
+    with locked(tmp_path / "f", 0):
+        pass
+    tmp_path.chmod(0o1777)
+    words = r"lock belongs to another user \(uid 12345\)"
+    with pytest.raises(TargetError, match=words), locked(tmp_path / "f", 0):
+        pass
