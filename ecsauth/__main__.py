@@ -17,7 +17,10 @@ def main() -> NoReturn:
     hold secrets, so there is none; programs that are run inherit that.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # until there is somebody to say what it did
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(
+            _signal.SIGINT, _signal.SIG_DFL
+        )  # until there is somebody to say what it did
     gc.set_threshold(20_000, 10, 1_000)
     from ecsauth.cli import main as run_command
 

@@ -31,7 +31,8 @@ _BROKEN_PIPE = 141
 
 def main() -> NoReturn:
     """Run the command of the process and exit with its code."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, and so do we then
             signal.signal(number, _end)

@@ -764,3 +764,41 @@ def test_refresh_waits_for_another_only_so_long(
     assert "has held its lock for 0.1 s" in result.err
     assert not target.exists()
     assert ecsauth("refresh", login, "--to", target).code == 0
+
+
+@pytest.mark.parametrize("is_ignored", [False, True])
+def test_ctrl_c_while_it_starts_ends_it_without_a_traceback(
+    login_file: LoginFile, is_ignored: bool
+) -> None:
+    """Unless it was started in the background, with Ctrl-C ignored."""
+    path = login_file(AUTHS)
+    for delay in (0.02, 0.05, 0.08, 0.11):
+        process = subprocess.Popen(
+            [sys.executable, "-c", AT_ONCE, str(delay), "convert", str(path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN) and None)
+            if is_ignored
+            else None,
+        )
+        out, err = process.communicate(timeout=30)
+        assert "Traceback" not in err
+        if is_ignored:
+            assert (process.returncode, "ECS_ENGINE_AUTH_DATA" in out) == (0, True)
+        else:
+            assert process.returncode in (0, 130, -signal.SIGINT)
+
+
+AT_ONCE = """\
+import os, signal, subprocess, sys
+delay = sys.argv.pop(1)
+if os.fork() == 0:
+    os.closerange(0, 3)
+    import time
+    time.sleep(float(delay))
+    os.kill(os.getppid(), signal.SIGINT)
+    os._exit(0)
+from ecsauth.__main__ import main
+main()
+"""
