@@ -14,13 +14,12 @@ def main() -> NoReturn:
 
     Python spends a fifth of the time that ``convert`` takes on looking for garbage while it loads
     modules, and on taking everything apart at the end; neither is of use here. A core file would
-    hold secrets, so there is none; programs that are run inherit that.
+    hold secrets, so there is none; programs that are run inherit that. Ctrl-C ends it at once
+    until there is somebody to say what it did.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-        _signal.signal(
-            _signal.SIGINT, _signal.SIG_DFL
-        )  # until there is somebody to say what it did
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     gc.set_threshold(20_000, 10, 1_000)
     from ecsauth.cli import main as run_command
 

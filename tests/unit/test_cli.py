@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pwd
+import signal
 import subprocess
 import sys
 import time
@@ -766,6 +767,10 @@ def test_refresh_waits_for_another_only_so_long(
     assert ecsauth("refresh", login, "--to", target).code == 0
 
 
+def ignore_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @pytest.mark.parametrize("is_ignored", [False, True])
 def test_ctrl_c_while_it_starts_ends_it_without_a_traceback(
     login_file: LoginFile, is_ignored: bool
@@ -778,9 +783,7 @@ def test_ctrl_c_while_it_starts_ends_it_without_a_traceback(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN) and None)
-            if is_ignored
-            else None,
+            preexec_fn=ignore_interrupt if is_ignored else None,
         )
         out, err = process.communicate(timeout=30)
         assert "Traceback" not in err
