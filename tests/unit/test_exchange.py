@@ -185,22 +185,28 @@ def test_lack_of_memory_while_an_edit_is_aside_costs_no_edit(
 def test_signal_to_another_thread_waits_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Python's handlers run in the main thread, whichever thread is interrupted."""
     temporary, path = lay(tmp_path)
     save(path, b"edited")
     other = threading.Thread(target=time.sleep, args=(0.5,))
-    look = exchange._content
+    look, seen = exchange._content, []
 
     def content(place: Path) -> bytes | None:
         assert other.ident
-        signal.pthread_kill(other.ident, signal.SIGINT)
+        signal.pthread_kill(other.ident, signal.SIGHUP)
+        time.sleep(0.1)  # until it has come
         return look(place)
 
-    monkeypatch.setattr(exchange, "_content", content)
-    other.start()
-    with pytest.raises(KeyboardInterrupt):
-        put_in_place(temporary, path, b"old")
-    other.join()
-    assert (path.read_bytes(), temporary.read_bytes()) == (b"edited", b"new")
+    before = signal.signal(signal.SIGHUP, lambda *_: seen.append(path.read_bytes()))
+    try:
+        monkeypatch.setattr(exchange, "_content", content)
+        other.start()
+        assert not put_in_place(temporary, path, b"old")
+        other.join()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert seen == [b"edited"]
+    assert temporary.read_bytes() == b"new"
 
 
 def test_library_without_the_name_of_the_call_makes_it_by_its_number(
