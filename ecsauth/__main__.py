@@ -6,10 +6,9 @@ import _signal  # signal, without what it takes to load it
 import gc
 import os
 import resource
-from typing import NoReturn
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run the command of the process and exit with its code.
 
     Python spends a fifth of the time that ``convert`` takes on looking for garbage while it loads

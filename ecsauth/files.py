@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Protocol
+from typing import Protocol
 
 from ecsauth.errors import (
     ConflictError,
@@ -28,6 +25,7 @@ from ecsauth.errors import (
     UnsettledError,
 )
 from ecsauth.exchange import put_in_place
+from ecsauth.ownership import check_owner
 
 PRIVATE = 0o600
 MAX_BYTES = 64 * 1024 * 1024
@@ -36,8 +34,6 @@ _PART_BYTES = 1024 * 1024
 
 _SELINUX = "security.selinux"
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-_MAX_LINKS = 40
-_POLL_SECONDS = 0.05
 
 
 class Readable(Protocol):
@@ -148,7 +144,7 @@ def read_state(path: Path) -> FileState:
     real = locate(path)
     try:
         data, status = _read(real, MAX_BYTES, os.O_NOFOLLOW)
-        _check_owner(real, status)
+        check_owner(real, status)
         return FileState(real, data, stat.S_IMODE(status.st_mode))
     except FileNotFoundError:
         return FileState(real, None)
@@ -211,7 +207,7 @@ def write_atomic(
         TargetError: nothing was replaced; the path and the reason are named.
 
     """
-    temporary = _temporary_path(path)
+    temporary = temporary_path(path)
     try:
         inode = _write_temporary(temporary, path, data, mode)
         if keeps and previous is not None and previous.data is not None:
@@ -262,97 +258,6 @@ def remove(path: Path) -> None:
         _fsync_directory(path.parent)
 
 
-@contextlib.contextmanager
-def locked(
-    path: Path,
-    timeout: float,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[None]:
-    """Hold the one lock of the writers of `path` for the ``with`` block.
-
-    What a writer that was killed has left of a new file is removed.
-
-    The lock is a file of its own beside the target (0600: nobody else can hold it up) and stays
-    there, because removing it would let two writers in. The kernel lets go of it when a process
-    dies.
-
-    Args:
-        path: the target, symlinks followed.
-        timeout: seconds to wait; 0 tries once.
-        clock: monotonic seconds.
-        sleep: waits that many seconds.
-
-    Raises:
-        LockTimeoutError: somebody else held it all the time; his process id is named.
-        TargetError: the lock file cannot be made.
-
-    """
-    lock = path.with_name(f".{path.name}.ecsauth-lock")
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        descriptor = os.open(lock, flags, PRIVATE)
-    except OSError as error:
-        raise target_error(path, error) from error
-    try:
-        _check_owner(lock, os.fstat(descriptor))  # he could hold it for ever
-        _acquire(descriptor, path, timeout, clock, sleep)
-        with contextlib.suppress(OSError):
-            _temporary_path(path).unlink()  # left by a crash: nobody else is writing it
-        yield
-    finally:
-        close_quietly(descriptor)
-
-
-def not_ours_alone(folder: Path) -> str:
-    """Say who else could lead us from this folder to another; empty if nobody could.
-
-    That is whoever may rename what is on the way to it, or owns a symlink there. A folder like
-    /tmp (sticky) is no fault: in it, others cannot touch what is ours.
-    """
-    here, rest, links = Path("/"), list(reversed(folder.absolute().parts[1:])), 0
-    while True:
-        if why := open_to_others(here, here.lstat()):
-            return why
-        if not rest:
-            return ""
-        part = rest.pop()
-        entry = here.parent if part == ".." else here / part
-        status = entry.lstat()
-        if not stat.S_ISLNK(status.st_mode):
-            here = entry
-            continue
-        links += 1
-        if status.st_uid not in (0, os.geteuid()) or links > _MAX_LINKS:
-            return f"{entry} is a symlink of another user (uid {status.st_uid})"
-        target = entry.readlink()
-        rest += reversed(target.parts[target.is_absolute() :])
-        here = Path("/") if target.is_absolute() else here
-
-
-def open_to_others(folder: Path, status: os.stat_result) -> str:
-    """Say who else may rename what is ours in a folder; empty if nobody may.
-
-    Trusted are
-
-    1. root and we;
-    2. who has called sudo, for we do what he typed;
-    3. in a user namespace, those outside of it, for nobody in it can act for them
-       (user_namespaces(7));
-    4. whom ECSAUTH_TRUSTED_UIDS names; ``all`` is everybody, for a container's volumes.
-    """
-    named = os.environ.get("ECSAUTH_TRUSTED_UIDS", "")
-    if named == "all":
-        return ""
-    trusted = {0, os.geteuid(), *_numbers(named), *_numbers(os.environ.get("SUDO_UID", ""))}
-    if status.st_uid not in trusted and not _is_outside(status.st_uid):
-        return f"{folder} belongs to another user (uid {status.st_uid})"
-    if _is_shared(status) and not status.st_mode & stat.S_ISVTX:
-        return f"{folder} can be written by others"
-    return ""
-
-
 def is_there(path: Path) -> bool:
     """Return whether there is something; what cannot be looked at is not."""
     with contextlib.suppress(OSError):
@@ -376,14 +281,6 @@ def close_quietly(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def sweep(path: Path) -> None:
-    """Remove what a writer of `path` that was killed has left, if nobody is writing it now."""
-    with contextlib.suppress(OSError, EcsauthError):
-        _temporary_path(path).lstat()
-        with locked(path, 0):
-            pass  # whoever gets the lock removes it
-
-
 def target_error(path: Path, error: OSError, failed: str = "was not written") -> TargetError:
     """Say what a failed system call means for a target and what to do."""
     is_root = os.geteuid() == 0
@@ -402,7 +299,8 @@ def target_error(path: Path, error: OSError, failed: str = "was not written") ->
     return TargetError(f"{path} {failed}: {reason}", hints.get(error.errno or 0, ""))
 
 
-def _temporary_path(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
+    """Return where the new bytes of `path` are written first."""
     return path.with_name(f".{path.name}.ecsauth-new")
 
 
@@ -425,38 +323,6 @@ def _read(path: Path, limit: int, flags: int = 0) -> tuple[bytes, os.stat_result
     if len(data) > limit:
         raise EcsauthError(f"{path} is more than the {limit:,} bytes that are read")
     return data, status
-
-
-def _numbers(text: str) -> set[int]:
-    return {int(item) for item in text.replace(",", " ").split() if item.isdecimal()}
-
-
-def _is_outside(uid: int) -> bool:
-    """Return whether a user is one whom this user namespace has no number for."""
-    try:
-        overflow = int(Path("/proc/sys/kernel/overflowuid").read_text("ascii"))
-        known = Path("/proc/self/uid_map").read_text("ascii").split()
-    except (OSError, ValueError):
-        return False
-    return uid == overflow and known != ["0", "0", "4294967295"]
-
-
-def _is_shared(status: os.stat_result) -> bool:
-    is_group_s = status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid())
-    return bool(is_group_s or status.st_mode & stat.S_IWOTH)
-
-
-def _check_owner(path: Path, status: os.stat_result) -> None:
-    """Refuse another user's file where he may have put it himself.
-
-    A file keeps its owner, so that he would be given what is written.
-    """
-    if status.st_uid not in (0, os.geteuid()) and _is_shared(path.parent.stat()):
-        raise TargetError(
-            f"{path} belongs to another user (uid {status.st_uid}), in a directory that others"
-            " can write",
-            "remove it if in doubt",
-        )
 
 
 def _follow(path: Path, status: os.stat_result) -> Path:
@@ -487,7 +353,7 @@ def _write_temporary(temporary: Path, path: Path, data: bytes, mode: int) -> int
     if old is not None and stat.S_ISLNK(old.st_mode):
         old = None  # a link in place of a file that is ours: the link itself is replaced
     if old is not None:
-        _check_owner(path, old)
+        check_owner(path, old)
     if old is not None and os.geteuid() and not os.access(path, os.W_OK, effective_ids=True):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # root may, or is told why
     with contextlib.suppress(FileNotFoundError):
@@ -524,41 +390,6 @@ def _fsync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         close_quietly(descriptor)
-
-
-def _acquire(
-    descriptor: int,
-    path: Path,
-    timeout: float,
-    clock: Callable[[], float],
-    sleep: Callable[[float], None],
-) -> None:
-    end = clock() + timeout
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if clock() >= end:
-                raise LockTimeoutError(
-                    f"{path}: {_holder(descriptor)} has held its lock for {timeout:g} s",
-                    "wait for it or end it, then run this again",
-                ) from None
-            sleep(_POLL_SECONDS)
-        except OSError as error:
-            raise target_error(path, error, "cannot be locked") from error
-        else:
-            return
-
-
-def _holder(descriptor: int) -> str:
-    """Name the process that holds the lock, from the kernel's list (proc(5), /proc/locks)."""
-    inode = os.fstat(descriptor).st_ino
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
-            fields = line.split()
-            if fields[1] == "FLOCK" and int(fields[5].rpartition(":")[2]) == inode:
-                return f"process {int(fields[4])}"
-    return "another process"
 
 
 def _kind(mode: int) -> str:

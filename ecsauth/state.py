@@ -29,10 +29,12 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ecsauth.errors import EcsauthError, TargetError
-from ecsauth.files import locked, not_ours_alone, write_atomic
 from ecsauth.files import read_state as read_file
+from ecsauth.files import write_atomic
 from ecsauth.jsontext import JSONTextError, loads
 from ecsauth.lease import Held, Lease, Leases
+from ecsauth.locks import locked
+from ecsauth.ownership import not_ours_alone
 
 DEFAULT_STATE_DIR = "/var/lib/ecsauth"
 NO_FILE = "none"

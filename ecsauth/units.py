@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Callable, Protocol
 
 from ecsauth.errors import EcsauthError, TargetError, UsageError
-from ecsauth.files import locked, read_regular, remove, target_error, write_atomic
+from ecsauth.files import read_regular, remove, target_error, write_atomic
 from ecsauth.files import read_state as read_file
+from ecsauth.locks import locked
 
 UNIT_DIRECTORY = Path("/etc/systemd/system")
 REFRESH, TIMER, RUN = "ecsauth-refresh.service", "ecsauth-refresh.timer", "ecsauth-run.service"

@@ -13,8 +13,9 @@ from ecsauth.cli import options
 from ecsauth.cli.console import print_lines, result_stream, say
 from ecsauth.cli.registries import ecr_hosts
 from ecsauth.errors import UsageError
-from ecsauth.files import locked, read_state, write_atomic
+from ecsauth.files import read_state, write_atomic
 from ecsauth.helper.bundle import MAX_MTIME, archive, config_text
+from ecsauth.locks import locked
 from ecsauth.targets.stdout import write_stream
 
 _MODE = 0o644

@@ -19,12 +19,13 @@ from ecsauth.cli.console import print_lines, result_stream, say, say_all
 from ecsauth.cli.context import account_of
 from ecsauth.cli.registries import ecr_hosts
 from ecsauth.errors import TargetError, UsageError
-from ecsauth.files import locked, previous_path, read_regular, remove, target_error, write_atomic
+from ecsauth.files import previous_path, read_regular, remove, target_error, write_atomic
 from ecsauth.files import read_state as read_file
 from ecsauth.helper.blocks import KINDS, block
 from ecsauth.helper.docker_settings import Edited, Wanted, put_in, take_out
 from ecsauth.helper.launcher import MARK, PACKAGE_CODE, launcher_text
 from ecsauth.helper.protocol import PROGRAM
+from ecsauth.locks import locked
 from ecsauth.sources import Account
 from ecsauth.targets.stdout import write_stream
 

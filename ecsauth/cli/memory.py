@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ecsauth.cli.console import say
 from ecsauth.errors import EcsauthError, LockTimeoutError
-from ecsauth.files import locked
 from ecsauth.lease import Leases
+from ecsauth.locks import locked
 from ecsauth.refresh import TargetResult
 from ecsauth.state import TargetState, make_directory, new_salt, read_state, write_state
 from ecsauth.targets.stdout import Stdout

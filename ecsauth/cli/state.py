@@ -21,9 +21,10 @@ from ecsauth.cli.screen import plain_lines, print_screen
 from ecsauth.datadir import NOT_RUNNING
 from ecsauth.engine_auth import EngineAuth
 from ecsauth.errors import EcsauthError, TargetError, UsageError
-from ecsauth.files import is_directory, locate, locked, write_atomic
+from ecsauth.files import is_directory, locate, write_atomic
 from ecsauth.files import read_state as read_file
 from ecsauth.layout import AGENT_JSON
+from ecsauth.locks import locked
 from ecsauth.restart.ports import AgentLook
 from ecsauth.state import read_agent_state, read_state
 from ecsauth.status import (

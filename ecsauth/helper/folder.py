@@ -14,7 +14,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ecsauth.files import close_quietly, open_to_others
+from ecsauth.files import close_quietly
+from ecsauth.ownership import open_to_others
 
 MAX_BYTES = 65536
 _NEW = ".new-"

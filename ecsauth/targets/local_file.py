@@ -16,18 +16,17 @@ from ecsauth.files import (
     FileState,
     is_there,
     locate,
-    locked,
     make_private,
-    not_ours_alone,
     previous_path,
     read_regular,
     read_state,
     remove,
-    sweep,
     target_error,
     write_atomic,
 )
 from ecsauth.layout import AGENT_JSON, ENV_FILE, Layout
+from ecsauth.locks import locked, sweep
+from ecsauth.ownership import not_ours_alone
 
 
 class LocalFile:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ecsauth import files
+from ecsauth import files, locks
 from tests.conftest import Result, b64
 
 Run = Callable[..., Result]
@@ -329,7 +329,7 @@ def test_login_file_without_permission_says_sudo(
 
 
 def test_lock_not_had_in_time(ecsauth: Run, login_file: Callable[..., Path], target: Path) -> None:
-    with files.locked(target, 0):
+    with locks.locked(target, 0):
         result = ecsauth(
             "migrate", login_file({"q.io": ENTRY}), "--to", target, "--lock-timeout=0.2"
         )

@@ -12,17 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth import files
+from ecsauth import files, ownership
 from ecsauth.errors import EcsauthError, LockTimeoutError, TargetError
-from ecsauth.files import (
-    locate,
-    locked,
-    make_private,
-    not_ours_alone,
-    read_regular,
-    read_state,
-    write_atomic,
-)
+from ecsauth.files import locate, make_private, read_regular, read_state, write_atomic
+from ecsauth.locks import locked
+from ecsauth.ownership import not_ours_alone
 
 
 def mode(path: Path) -> int:
@@ -450,10 +444,10 @@ def test_directory_of_another_user_is_trusted_if_he_is(
     folder = tmp_path / "his"
     folder.mkdir()
     os.chown(folder, 12345, 12345)
-    assert (files.not_ours_alone(folder) == "") == is_trusted
+    assert (ownership.not_ours_alone(folder) == "") == is_trusted
     folder.chmod(0o777)
     is_open = variables.get("ECSAUTH_TRUSTED_UIDS") != "all"
-    assert bool(files.not_ours_alone(folder)) == is_open
+    assert bool(ownership.not_ours_alone(folder)) == is_open
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
