@@ -32,7 +32,7 @@ PROXY_PASSWORD = "pr0xy-word-of-the-faults"
 NOT_FOUND = "credentials not found in native keychain\n"
 VERIFY_SECONDS = 3.0
 VERIFY_DEFAULT = 10.0
-START_SECONDS = 6.0
+START_SECONDS = 12.0
 """What a process takes besides, on a machine that is busy with other tests."""
 
 NEVER: Fault = servers.silent
