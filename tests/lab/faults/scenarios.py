@@ -70,8 +70,11 @@ def read(path: Path) -> bytes | None:
 
 
 def names(home: Path) -> set[str]:
-    """Return what is below a directory, names that depend on HOME without what does."""
-    found = {os.path.relpath(path, home) for path in _walk(home)}
+    """Return what is below a directory, names that depend on HOME without what does.
+
+    Without the helper's ready answers too: they are made or not, by how fresh ~/.aws/config is.
+    """
+    found = {os.path.relpath(path, home) for path in _walk(home) if path.parent.name != "answers"}
     return {re.sub(r"[0-9a-f]{16,}|(?<=/\.lock-)..$", "HASH", name) for name in found}
 
 

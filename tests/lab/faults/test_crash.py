@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import missing
 from tests.lab.faults.ground import Ground
-from tests.lab.faults.scenarios import PASSWORD, SCENARIOS, TOKEN, Scenario, names
+from tests.lab.faults.scenarios import HELPER, PASSWORD, SCENARIOS, TOKEN, Scenario, names
 
 Point = tuple[str, int]
 NEEDED = 500
@@ -35,7 +35,8 @@ def test_kill_at_any_system_call(ground: Ground, scenario: Scenario, seen: dict[
         is_new = scenario.is_new(found)
         if done.code not in (0, -9):  # 0: it took another way this time
             faults.append(f"code {done.code}: {done.err}")
-        if PASSWORD in done.out + done.err or TOKEN in done.out + done.err:
+        said = done.err if scenario is HELPER else done.out + done.err
+        if PASSWORD in said or TOKEN in said:
             faults.append("a secret")
         if not (is_new or scenario.is_old(found)):
             faults.append(f"torn: {found!r}")
