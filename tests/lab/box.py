@@ -49,6 +49,18 @@ class Box:
         subprocess.run(enter, input=text, text=True, stdout=subprocess.DEVNULL, check=True)
         self.run("chmod", f"{mode:o}", path)
 
+    def environment_of(self, path: str, text: str) -> dict[str, str]:
+        """Return what a unit gets of an ``EnvironmentFile`` with that text."""
+        self.write(path, text, 0o600)
+        self.write(
+            "/etc/systemd/system/shows.service",
+            f"[Service]\nType=oneshot\nEnvironmentFile={path}\n"
+            "ExecStart=/bin/sh -c 'env -0 >/run/shown'\n",
+        )
+        self.shell("systemctl daemon-reload; systemctl start shows.service")
+        lines = self.shell("cat /run/shown").split("\0")
+        return dict(line.partition("=")[::2] for line in lines if line)
+
     def cut_off(self) -> None:
         """Take its power away: nothing in it is told, nothing is finished."""
         os.kill(self.leader, signal.SIGKILL)

@@ -20,18 +20,6 @@ def box() -> Iterator[Box]:
         yield machine
 
 
-def systemd_reads(box: Box, text: str) -> dict[str, str]:
-    box.write("/etc/ecsauth/ecsauth.env", text, 0o600)
-    box.write(
-        "/etc/systemd/system/shows.service",
-        "[Service]\nType=oneshot\nEnvironmentFile=/etc/ecsauth/ecsauth.env\n"
-        "ExecStart=/bin/sh -c 'env -0 >/run/shown'\n",
-    )
-    box.shell("systemctl daemon-reload; systemctl start shows.service")
-    lines = box.shell("cat /run/shown").split("\0")
-    return dict(line.partition("=")[::2] for line in lines if line)
-
-
 def uncommented(text: str) -> str:
     return re.sub(r"^#(?=[A-Z_0-9]+=)", "", text, flags=re.MULTILINE)
 
@@ -44,7 +32,7 @@ def test_both_read_every_documented_setting_the_same_way(box: Box, tmp_path: Pat
     mine = load_settings(path, required=True)
     assert mine.warnings == ()
     assert set(mine.values) > {"ECSAUTH_SOURCES", "ECSAUTH_TARGETS", "AWS_REGION"}
-    theirs = systemd_reads(box, text)
+    theirs = box.environment_of("/etc/ecsauth/ecsauth.env", text)
     assert {name: theirs.get(name) for name in mine.values} == dict(mine.values)
     assert {name for name in theirs if name.startswith("ECSAUTH_")} <= NAMES
 
@@ -68,7 +56,7 @@ def test_plain_lines_are_read_the_same_way_without_a_warning(box: Box, tmp_path:
     path.chmod(0o600)
     mine = load_settings(path, required=True)
     assert mine.warnings == ()
-    theirs = systemd_reads(box, HARMLESS)
+    theirs = box.environment_of("/etc/ecsauth/ecsauth.env", HARMLESS)
     assert {name: theirs.get(name) for name in mine.values} == dict(mine.values)
 
 
@@ -88,5 +76,7 @@ def test_some_of_these_lines_are_indeed_read_otherwise(box: Box, tmp_path: Path)
         path.write_text(f"{line}\n")
         path.chmod(0o600)
         mine = load_settings(path, required=True).values
-        differing += mine.get("A") != systemd_reads(box, f"{line}\n").get("A")
+        differing += mine.get("A") != box.environment_of(
+            "/etc/ecsauth/ecsauth.env", f"{line}\n"
+        ).get("A")
     assert differing >= 3

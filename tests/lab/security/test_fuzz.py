@@ -121,18 +121,6 @@ def box() -> Iterator[Box]:
         yield machine
 
 
-def by_systemd(box: Box, text: str) -> dict[str, str]:
-    box.write("/etc/ecs/all", text, 0o600)
-    box.write(
-        "/etc/systemd/system/shows.service",
-        "[Service]\nType=oneshot\nEnvironmentFile=/etc/ecs/all\n"
-        "ExecStart=/bin/sh -c 'env -0 >/run/s'\n",
-    )
-    box.shell("systemctl daemon-reload; systemctl start shows.service")
-    shown = box.shell("cat /run/s").split("\0")
-    return dict(item.partition("=")[::2] for item in shown if item)
-
-
 def unescaped(value: str) -> str:
     """Return what systemd makes of a value without quotes around it (systemd.exec(5))."""
     return re.sub(r"\\(.)", r"\1", value)
@@ -142,7 +130,7 @@ def test_systemd_reads_what_was_written_but_for_backslashes(
     values: dict[str, str], box: Box
 ) -> None:
     """It takes backslashes away, of which check warns; without one, all read the same."""
-    found = by_systemd(box, lines(values) + 'CONTROL="q" # c\n')
+    found = box.environment_of("/etc/ecs/all", lines(values) + 'CONTROL="q" # c\n')
     assert {name: found[name] for name in values} == {
         name: unescaped(value) for name, value in values.items()
     }
