@@ -20,7 +20,8 @@ def main() -> None:
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     gc.set_threshold(20_000, 10, 1_000)
-    from ecsauth.cli import main as run_command
+    # After the signals are set: loading takes a while.
+    from ecsauth.cli.program import main as run_command
 
     try:
         run_command()

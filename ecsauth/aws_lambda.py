@@ -7,14 +7,17 @@ is in ``/tmp`` and lasts as long as the function's environment. Notes and errors
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 from typing import Any
 
-from ecsauth.cli import run
+from ecsauth.app.refresh import refresh
+from ecsauth.cli.commands.refresh import parse_request
+from ecsauth.cli.console import say_error, set_log_format
+from ecsauth.cli.ports import console_ports
+from ecsauth.cli.render.json import refreshed_document
+from ecsauth.cli.render.text import render_refreshed
+from ecsauth.errors import EcsauthError
 
-_OPTIONS = ("--json", "--env-file=", "--log-format=json")
+_OPTIONS = ("--env-file=", "--log-format=json")
 _STATE = "--state-dir=/tmp/ecsauth"  # the only place where a function may write
 
 
@@ -36,12 +39,22 @@ def handler(event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambd
         RefreshFailedError: with the exit code; what failed is in the log.
 
     """
+    set_log_format("json")
     force = ["--force"] if isinstance(event, dict) and event.get("force") is True else []
-    output = io.TextIOWrapper(io.BytesIO(), "utf-8")
-    with contextlib.redirect_stdout(output):
-        code = run(["refresh", *_OPTIONS, _STATE, *force])
-    if code:
-        raise RefreshFailedError(f"ecsauth refresh ended with exit code {code}: see the log")
-    output.seek(0)
-    document = json.loads(output.read())
-    return {**document, "code": code}
+    try:
+        request = parse_request([*_OPTIONS, _STATE, *force])
+        result = refresh(
+            request,
+            console_ports(),
+            lambda done: render_refreshed(done, as_json=True, verbose=False, quiet=False),
+        )
+    except EcsauthError as error:
+        say_error(error)
+        raise RefreshFailedError(_failed(error.exit_code)) from None
+    if result.exit_code:
+        raise RefreshFailedError(_failed(result.exit_code))
+    return {**refreshed_document(result), "code": 0}
+
+
+def _failed(code: int) -> str:
+    return f"ecsauth refresh ended with exit code {code}: see the log"

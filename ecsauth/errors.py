@@ -24,6 +24,10 @@ ever holds a secret, a decoded ``auth`` or the body of a file.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+_E = TypeVar("_E", bound="EcsauthError")
+
 
 class EcsauthError(Exception):
     """The root of the tree.
@@ -31,34 +35,65 @@ class EcsauthError(Exception):
     Args:
         message: the subject and what failed, one line, no secret.
         hint: what to do next, one line, or an empty string.
+        reference: stable name of this error, kebab-case; by default that of its class.
+
+    Attributes:
+        exit_code: of a command that ends with it.
+        retryable: whether the same command may succeed a moment later, with nothing changed.
 
     """
 
     exit_code = 1
+    reference = "unexpected"
+    retryable = False
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(
+        self, message: str, hint: str = "", *, reference: str = "", retryable: bool = False
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.reference = reference or type(self).reference
+        self.retryable = retryable or type(self).retryable
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
+
+    def as_kind(self, kind: type[_E], *, hint: str | None = None, prefix: str = "") -> _E:
+        """Return the same error as one of another class, for the layer above.
+
+        Args:
+            kind: its class.
+            hint: another hint; None keeps this one.
+            prefix: put before the message.
+
+        """
+        return kind(
+            f"{prefix}{self.message}",
+            self.hint if hint is None else hint,
+            reference=self.reference,
+            retryable=self.retryable,
+        )
 
 
 class UsageError(EcsauthError):
     """The command line or a setting makes no sense."""
 
     exit_code = 2
+    reference = "usage"
 
 
 class SourceError(EcsauthError):
     """A source gave no credentials, or a registry in it did not."""
 
     exit_code = 3
+    reference = "source-failed"
 
 
 class RegistryNameError(SourceError):
     """A key names no registry that the agent could ever match."""
+
+    reference = "registry-name"
 
 
 class ClockError(SourceError):
@@ -70,57 +105,85 @@ class ClockError(SourceError):
 
     """
 
-    def __init__(self, message: str, hint: str = "", true_time: float | None = None) -> None:
-        super().__init__(message, hint)
+    reference = "clock-wrong"
+
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        true_time: float | None = None,
+        *,
+        reference: str = "",
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message, hint, reference=reference, retryable=retryable)
         self.true_time = true_time
 
 
 class ObjectMissingError(SourceError):
     """There is no such object in S3."""
 
+    reference = "object-missing"
+
 
 class TargetError(EcsauthError):
     """The target was not written; it is as it was."""
 
     exit_code = 4
+    reference = "target-not-written"
 
 
 class EncodeError(TargetError):
     """The credentials cannot be carried by the format asked for, or exceed a limit."""
 
+    reference = "cannot-encode"
+
 
 class LockTimeoutError(TargetError):
     """Another process held the target's lock for longer than we were told to wait."""
+
+    reference = "lock-timeout"
+    retryable = True
 
 
 class ConflictError(TargetError):
     """Somebody else wrote the target after we read it; reading and writing again may help."""
 
+    reference = "target-conflict"
+    retryable = True
+
 
 class UnsettledError(TargetError):
     """What somebody else has written at the same moment is beside the target, and stays there."""
+
+    reference = "target-unsettled"
 
 
 class RestartRefusedError(EcsauthError):
     """A restart of the agent would lose something; what was written stands, and waits for one."""
 
     exit_code = 5
+    reference = "restart-refused"
 
 
 class AgentError(EcsauthError):
     """The agent did not come back, or not as it was."""
 
     exit_code = 6
+    reference = "agent-not-back"
 
 
 class NewInstanceError(AgentError):
     """The agent has registered as a new container instance: tasks of the old one are orphaned."""
+
+    reference = "agent-new-instance"
 
 
 class CheckError(EcsauthError):
     """What was checked costs the agent credentials."""
 
     exit_code = 7
+    reference = "check-failed"
 
 
 def fault_place(error: BaseException) -> str:

@@ -15,7 +15,7 @@ import click
 import hypothesis
 import pytest
 
-from ecsauth import cli
+from ecsauth.cli import program as cli
 from ecsauth.cli.group import COMMANDS
 from ecsauth.cli.group import cli as group
 

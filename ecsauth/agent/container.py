@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from ecsauth.datadir import NOT_RUNNING, UNKNOWN, RestartVerdict, judge
-from ecsauth.engine_auth import AUTH_DATA_KEY, AUTH_TYPE_KEY, EngineAuth
+from ecsauth.agent.datadir import NOT_RUNNING, UNKNOWN, RestartVerdict, judge
+from ecsauth.engine_auth.codec import AUTH_DATA_KEY, AUTH_TYPE_KEY, EngineAuth
 
 NAME = "ecs-agent"
 _TIMEOUT_SECONDS = 5
@@ -42,7 +42,7 @@ class AgentContainer:
     started_at: float | None = None
     incarnation: str = ""
     settings: EngineAuth | None = field(default=None, repr=False)
-    is_ecs_init_s: bool = False
+    is_from_ecs_init: bool = False
     has_docker: bool = True
 
 
@@ -93,7 +93,7 @@ def read_attributes(attributes: Mapping[str, Any]) -> AgentContainer:
         started_at=_seconds(started),
         incarnation=f"{str(attributes.get('Id', ''))[:12]} {started}",
         settings=settings,
-        is_ecs_init_s=bool(_ECS_INIT_VARIABLES & set(variables)),
+        is_from_ecs_init=bool(_ECS_INIT_VARIABLES & set(variables)),
     )
 
 

@@ -110,7 +110,7 @@ class EcsDrainer:
         shown = -1
         while True:
             tasks = self._tasks(cluster, arn)
-            alone = [item for item in tasks if not _is_service_s(item)]
+            alone = [item for item in tasks if not _is_of_service(item)]
             left = len(tasks) - len(alone)
             if left == 0:
                 return [_task_name(item) for item in alone]
@@ -193,7 +193,7 @@ def _cluster(cluster: str, arn: str) -> str:
     return cluster or (found["cluster"] if found else "") or "default"
 
 
-def _is_service_s(task: Mapping[str, Any]) -> bool:
+def _is_of_service(task: Mapping[str, Any]) -> bool:
     return str(task.get("group") or "").startswith("service:")
 
 

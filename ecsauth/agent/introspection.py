@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ecsauth.agent import DEFAULT_URL
+from ecsauth.agent.constants import DEFAULT_URL
+from ecsauth.credentials.json_text import JSONTextError, loads
 from ecsauth.errors import EcsauthError
-from ecsauth.jsontext import JSONTextError, loads
 
 _TIMEOUT_SECONDS = 2.0
 _TOTAL_SECONDS = 5.0

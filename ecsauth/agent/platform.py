@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from ecsauth.agent.paths import ENV_FILES, JSON_FILE
 from ecsauth.errors import TargetError
-from ecsauth.files import is_there
+from ecsauth.host.atomic_file import is_there
 
 _BOTTLEROCKET_ROOT = ".bottlerocket/rootfs"
 """Where Bottlerocket's admin container sees the host's files."""
 
 
-def check_platform(root: Path = Path("/")) -> None:
-    """Refuse to write an ``ecs.config`` that nobody reads.
+def check_platform(targets: Sequence[str], root: Path = Path("/")) -> None:
+    """Refuse a target of the agent's on a host whose agent does not read it.
+
+    Args:
+        targets: as typed.
+        root: of the file system.
 
     Raises:
         TargetError: this is Bottlerocket, whose agent is set up by its settings API alone
             (bottlerocket-os/bottlerocket, ``settings.container-registry.credentials``).
 
     """
-    if not _is_bottlerocket(root):
+    if not {*ENV_FILES, JSON_FILE} & set(targets) or not _is_bottlerocket(root):
         return
     raise TargetError(
         "this is Bottlerocket: its agent takes logins from the settings API, not from a file",

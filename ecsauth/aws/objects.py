@@ -96,7 +96,7 @@ class Encryption:
 
 
 @dataclass(frozen=True)
-class BucketLook:
+class BucketAccess:
     """What is known of who may read a bucket and how safe it is.
 
     Attributes:
@@ -187,7 +187,7 @@ class Objects:
             return ""
         return self._etag(answer)
 
-    def look(self) -> BucketLook:
+    def inspect_access(self) -> BucketAccess:
         """Look who may read the bucket; what may not be looked at is no failure.
 
         Raises:
@@ -217,7 +217,7 @@ class Objects:
             )
         if sealed == {}:
             warnings.append(f"{self.place.name}: the bucket does not encrypt by default")
-        return BucketLook(public, tuple(warnings), tuple(unseen))
+        return BucketAccess(public, tuple(warnings), tuple(unseen))
 
     def _seen(
         self, unseen: list[str], action: str, method: str, *, key: bool = False

@@ -149,6 +149,7 @@ class Aws:
             SourceError: as `call`.
 
         """
+        # With parts of botocore that a client does not need.
         from ecsauth.aws.direct import call_directly
 
         if identity.role_arn:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TextIO
 import click
 
 from ecsauth.errors import EcsauthError, TargetError, UsageError
-from ecsauth.targets.stdout import write_stream
+from ecsauth.host.streams import write_stream
 
 _PRIORITIES = {"error": 3, "warning": 4, "next": 5, "note": 6}
 _log = {"format": "text"}
@@ -41,14 +41,15 @@ def is_json_log() -> bool:
     return _log["format"] == "json"
 
 
-def say(kind: str, text: str, hint: str = "") -> None:
+def say(kind: str, text: str, hint: str = "", reference: str = "") -> None:
     """Print one line to stderr; `kind` is ``error``, ``warning``, ``note`` or ``next``."""
     if sys.stderr is None:
         return
     if is_json_log():
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        event = {"time": moment, "level": kind, "message": text, **({"hint": hint} if hint else {})}
-        line = json.dumps(event)
+        event = {"time": moment, "level": kind, "message": text, "hint": hint}
+        event["reference"] = reference
+        line = json.dumps({name: value for name, value in event.items() if value})
     else:
         line = f"ecsauth: {kind}: {text}{f'; {hint}' if hint else ''}"
     with contextlib.suppress(OSError):
@@ -57,7 +58,7 @@ def say(kind: str, text: str, hint: str = "") -> None:
 
 def say_error(error: EcsauthError) -> None:
     """Print an error and what to do about it, on one line."""
-    say("error", error.message, error.hint)
+    say("error", error.message, error.hint, error.reference)
 
 
 def result_stream() -> BinaryIO:
@@ -94,6 +95,11 @@ def print_lines(lines: Iterable[str], stream: TextIO | None) -> None:
     except OSError as error:
         if stream is not sys.stderr:
             say("warning", f"the summary could not be printed: {error.strerror}")
+
+
+def print_result(lines: Iterable[str]) -> None:
+    """Print the lines of a result to stdout."""
+    print_lines(lines, sys.stdout)
 
 
 def show_help(context: click.Context) -> int:

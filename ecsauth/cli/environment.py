@@ -11,12 +11,12 @@ import click
 from click.core import ParameterSource
 
 from ecsauth.cli.console import say_all
-from ecsauth.settings import DEFAULT_ENV_FILE, load_settings, unknown_names
+from ecsauth.host.settings_file import DEFAULT_ENV_FILE, load_settings, unknown_names
 
 _BEFORE = "ecsauth.environment"
 _ARGUMENTS = "ecsauth.arguments"
 _PLACES = "ecsauth.places"
-_FILE = "ecsauth.settings"
+_FILE = "ecsauth.host.settings_file"
 
 
 @contextlib.contextmanager

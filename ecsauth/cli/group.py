@@ -10,22 +10,22 @@ from ecsauth import __version__
 from ecsauth.cli.console import show_help
 
 COMMANDS = {
-    "convert": "ecsauth.cli.convert:convert",
-    "migrate": "ecsauth.cli.migrate:migrate",
-    "refresh": "ecsauth.cli.refresh:refresh",
-    "run": "ecsauth.cli.daemon:run",
-    "publish": "ecsauth.cli.publication:publish",
-    "pull": "ecsauth.cli.publication:pull",
-    "check": "ecsauth.cli.inspection:check",
-    "explain": "ecsauth.cli.inspection:explain_images",
-    "verify": "ecsauth.cli.verification:verify",
-    "status": "ecsauth.cli.state:status",
-    "agent": "ecsauth.cli.agent:agent",
-    "fleet": "ecsauth.cli.fleet:fleet",
-    "install": "ecsauth.cli.install:install",
-    "bundle": "ecsauth.cli.bundle:bundle",
+    "convert": "convert",
+    "migrate": "migrate",
+    "refresh": "refresh",
+    "run": "run",
+    "publish": "publish",
+    "pull": "pull",
+    "check": "check",
+    "explain": "explain_images",
+    "verify": "verify",
+    "status": "status",
+    "agent": "agent",
+    "fleet": "fleet",
+    "install": "install",
+    "bundle": "bundle",
 }
-"""Name → module:function, in the order of the help."""
+"""Name of the command and of its module → the function there, in the order of the help."""
 
 
 class LazyGroup(click.Group):
@@ -39,10 +39,9 @@ class LazyGroup(click.Group):
         """Import the command of a name; None if there is none."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
-        command = getattr(import_module(module), name)
+        command = getattr(import_module(f"ecsauth.cli.commands.{cmd_name}"), COMMANDS[cmd_name])
         if not isinstance(command, click.Command):
-            raise TypeError(f"{COMMANDS[cmd_name]} is no command")
+            raise TypeError(f"{cmd_name} is not a command")
         return command
 
 

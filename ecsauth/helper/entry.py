@@ -7,7 +7,7 @@ import os
 import sys
 from typing import NoReturn
 
-from ecsauth.helper.answers import hit
+from ecsauth.token_cache.answers import hit
 
 
 def main() -> NoReturn:
@@ -19,6 +19,7 @@ def main() -> NoReturn:
         answer = hit(data[0], os.environ)
         if answer is not None:
             _print(answer)
+    # A hit does without.
     from ecsauth.helper.program import run
 
     sys.exit(run(sys.argv[1:], lambda: data[0] if data else _read()))

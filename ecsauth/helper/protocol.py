@@ -10,14 +10,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Protocol
+from typing import Callable, Protocol
 
 from ecsauth import __version__
 from ecsauth.errors import SourceError
-from ecsauth.registry import EcrRegistry, is_ecr_public, parse_ecr_host
+from ecsauth.token_cache.server import (
+    NOT_FOUND,
+    PROGRAM,
+    Login,
+    Server,
+    dumps,
+    login_reply,
+    parse_server_url,
+)
 
-PROGRAM = "docker-credential-ecr-login"
-NOT_FOUND = "credentials not found in native keychain"
 NOT_IMPLEMENTED = "not implemented"
 NO_SERVER_URL = "no credentials server URL"
 NO_USERNAME = "no credentials username"
@@ -46,16 +52,6 @@ that and puts a faster launcher on PATH.
 
 and all variables of the AWS SDK for Python."""
 
-_MAX_URL = 2048
-
-
-@dataclass(frozen=True)
-class Login:
-    """What `get` answers."""
-
-    username: str
-    secret: str = field(repr=False)
-
 
 @dataclass(frozen=True)
 class Reply:
@@ -63,25 +59,6 @@ class Reply:
 
     text: str = field(repr=False)
     code: int = 0
-
-
-@dataclass(frozen=True)
-class Server:
-    """A registry of ECR's, as a caller asks for it.
-
-    Attributes:
-        host: in lower case, without a port; empty for the caller's own registry in a region.
-        registry: None for ECR Public.
-
-    """
-
-    host: str
-    registry: EcrRegistry | None
-
-    @property
-    def fips(self) -> bool:
-        """Whether its token comes from a FIPS endpoint."""
-        return self.registry is not None and self.registry.fips
 
 
 class Vault(Protocol):
@@ -133,34 +110,6 @@ def serve(
     if action == "store":
         return _store(read(), ignores=ignores_storage)
     return Reply(f"{PROGRAM}: unknown action: {_shown(action)}", 1)
-
-
-def parse_server_url(text: str) -> Server | None:
-    """Understand what a client sends: HOST, ``https://HOST/v2/``, HOST/repository:tag.
-
-    None for what is not ECR's, also for ``http://``: a token is not for a plain connection.
-    """
-    rest = text[len("https://") :] if text[:8].lower() == "https://" else text
-    host = rest.partition("/")[0].removesuffix(":443").lower()
-    return None if len(text) > _MAX_URL or not host.isascii() else server_of(host)
-
-
-def server_of(host: str) -> Server | None:
-    """Return the registry of a host name in lower case; None if it is not ECR's."""
-    registry = parse_ecr_host(host)
-    if registry is not None or is_ecr_public(host):
-        return Server(host, registry)
-    return None
-
-
-def login_reply(server_url: str, login: Login) -> str:
-    """Return the JSON of a login, on one line."""
-    return dumps({"ServerURL": server_url, "Username": login.username, "Secret": login.secret})
-
-
-def dumps(document: Any) -> str:
-    """Return JSON as Go writes it: without blanks; ASCII."""
-    return json.dumps(document, separators=(",", ":"))
 
 
 def _get(server_url: str, vault: Vault, *, is_strict: bool) -> Reply:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
 from ecsauth.aws import Aws, Identity
+from ecsauth.aws.ecr_tokens import EcrTokens
 from ecsauth.aws.parameters import IDENTITY, REGION, identity_of, parse_parameters
+from ecsauth.credentials.registry import parse_auth_key, parse_ecr_host
 from ecsauth.errors import RegistryNameError, UsageError
-from ecsauth.registry import parse_auth_key, parse_ecr_host
-from ecsauth.sources.ecr import EcrPublicSource, EcrSource, EcrTokens
+from ecsauth.sources.ecr import EcrPublicSource, EcrSource
 
 if TYPE_CHECKING:
     from ecsauth.sources.s3 import S3Source
@@ -111,7 +112,7 @@ def _secret(
 def _parameters(scheme: str, query: str) -> dict[str, str]:
     found = parse_parameters(f"{scheme}:", query, _PARAMETERS[scheme])
     if query := found.get("query", ""):
-        from ecsauth.docker_config import check_expression
+        from ecsauth.credentials.login_file import check_expression
 
         check_expression(query)
     if registry := found.get("registry", ""):

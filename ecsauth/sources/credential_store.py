@@ -18,9 +18,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from ecsauth.credentials.json_text import JSONTextError, loads
 from ecsauth.errors import SourceError
-from ecsauth.jsontext import JSONTextError, loads
-from ecsauth.sources.account import Account
+from ecsauth.host.accounts import Account
 
 NOT_FOUND = "credentials not found in native keychain"
 """The one text by which every helper says that it has nothing for a registry."""

@@ -9,12 +9,13 @@ from dataclasses import replace
 
 from ecsauth.aws import Aws
 from ecsauth.aws.objects import Found, Objects, Place
-from ecsauth.check import ERROR, Surroundings, check_text
-from ecsauth.credential import Credential, Fetched, with_known_expiry
-from ecsauth.engine_auth import decode
+from ecsauth.credentials.credential import Credential, Fetched
+from ecsauth.credentials.ecr_token import with_known_expiry
+from ecsauth.credentials.registry import is_ecr_public, parse_ecr_host
+from ecsauth.engine_auth.check import ERROR, Surroundings, check_text
+from ecsauth.engine_auth.codec import decode
+from ecsauth.engine_auth.layouts import Layout, layout_of
 from ecsauth.errors import EcsauthError, SourceError
-from ecsauth.layout import Layout, layout_of
-from ecsauth.registry import is_ecr_public, parse_ecr_host
 
 _EXPIRES = "ecsauth-expires"
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ecsauth.aws import Aws, Call, Identity
-from ecsauth.credential import Credential, Fetched, check_login, with_known_expiry
-from ecsauth.docker_config import select
+from ecsauth.credentials.credential import Credential, Fetched, check_login
+from ecsauth.credentials.ecr_token import with_known_expiry
+from ecsauth.credentials.json_text import JSONTextError, dumps_ascii, loads
+from ecsauth.credentials.login_file import select
+from ecsauth.credentials.registry import parse_auth_key
 from ecsauth.errors import SourceError, UsageError
-from ecsauth.jsontext import JSONTextError, dumps_ascii, loads
-from ecsauth.registry import parse_auth_key
-from ecsauth.sources.docker_config import DockerConfigSource
+from ecsauth.sources.login_file import LoginFileSource
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def _login(
 
 def _login_file(document: dict[str, Any], wanted: Wanted, name: str) -> Fetched:
     text = dumps_ascii(document).encode("ascii")
-    found = DockerConfigSource(name, lambda: text, lambda store: _no_store(name, store)).fetch()
+    found = LoginFileSource(name, lambda: text, lambda store: _no_store(name, store)).fetch()
     if not wanted.registry:
         return found
     match = parse_auth_key(wanted.registry).match

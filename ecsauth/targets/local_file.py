@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
-from ecsauth.engine_auth import UNSET, EngineAuth
+from ecsauth.engine_auth.codec import UNSET, EngineAuth
+from ecsauth.engine_auth.layouts import Layout
 from ecsauth.errors import EcsauthError, TargetError
-from ecsauth.files import (
+from ecsauth.host.atomic_file import (
     PRIVATE,
     FileState,
     is_there,
@@ -24,9 +25,8 @@ from ecsauth.files import (
     target_error,
     write_atomic,
 )
-from ecsauth.layout import AGENT_JSON, ENV_FILE, Layout
-from ecsauth.locks import locked, sweep
-from ecsauth.ownership import not_ours_alone
+from ecsauth.host.locks import locked, sweep
+from ecsauth.host.trust import untrusted_path_reason
 
 
 class LocalFile:
@@ -35,6 +35,7 @@ class LocalFile:
     def __init__(self, path: Path, layout: Layout, lock_timeout: float) -> None:
         self.path = path
         self.name = str(path)
+        self.key = str(path.absolute())
         self.layout = layout
         self.keeps_previous = False
         """Whether the copy beside it stays as it is, for the agent runs with that one."""
@@ -44,7 +45,7 @@ class LocalFile:
         self._state: FileState | None = None
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Keep every other ecsauth from this file for the ``with`` block."""
         real = locate(self.path)
         for folder in {self.path.parent, real.parent}:
@@ -71,7 +72,7 @@ class LocalFile:
             notes.append(_narrowed(self.name, state.mode))
         return tuple(notes)
 
-    def put_back(
+    def restore(
         self, is_ours: Callable[[bytes], bool], is_before: Callable[[bytes], bool] | None
     ) -> str:
         """Put the content that is kept beside the file in its place again.
@@ -87,7 +88,7 @@ class LocalFile:
             TargetError: the file cannot be written.
 
         """
-        with self.held():
+        with self.locked():
             state = read_state(self.path)
             if state.data is None or not is_ours(state.data):
                 return f"{self.name} was changed by somebody else since"
@@ -111,20 +112,7 @@ class LocalFile:
 
     def warnings(self) -> tuple[str, ...]:
         """Say what keeps the settings in this file from being used, or private."""
-        return tuple(filter(None, (self._overruled(), self._exposed())))
-
-    def _overruled(self) -> str:
-        """Say so if ``ecs.config`` beside the agent's JSON file has the settings too.
-
-        The environment comes first and the JSON file second (aws/amazon-ecs-agent
-        ``agent/config/config.go``, ``NewConfig``).
-        """
-        if self.layout is not AGENT_JSON or not self.path.name.endswith(".config.json"):
-            return ""
-        env_file = self.path.with_suffix("")
-        if not settings_in(env_file, ENV_FILE).is_set:
-            return ""
-        return f"{env_file} has these settings too, and the agent takes those: remove them there"
+        return tuple(filter(None, (self._exposed(),)))
 
     def _exposed(self) -> str:
         try:
@@ -146,7 +134,7 @@ def _check_way(folder: Path, name: str) -> None:
     if os.geteuid() != 0:
         return
     try:
-        why = not_ours_alone(folder)
+        why = untrusted_path_reason(folder)
     except OSError as error:
         raise target_error(folder, error, "cannot be looked at") from error
     if why:

@@ -13,9 +13,9 @@ from ecsauth import __version__
 from ecsauth.aws import Aws
 from ecsauth.aws.objects import Encryption, Objects, Place
 from ecsauth.aws.place import parse_place
-from ecsauth.engine_auth import decode
+from ecsauth.engine_auth.codec import decode
+from ecsauth.engine_auth.layouts import layout_of
 from ecsauth.errors import ConflictError, ObjectMissingError, SourceError, TargetError, UsageError
-from ecsauth.layout import layout_of
 
 _OURS = "ecsauth-"
 _FIRST_PAUSE = 0.05
@@ -68,7 +68,7 @@ class S3Target:
         *,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.name = place.name
+        self.name = self.key = place.name
         self._plain = layout_of(place.key)
         self.layout = self._plain
         if how.base is not None:
@@ -79,12 +79,12 @@ class S3Target:
         self._etag = ""
         self._text = b""
         self._conflicts = 0
-        self._is_looked_at = False
+        self._is_checked = False
         self._notes: tuple[str, ...] = ()
         self._metadata: dict[str, str] = {}
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Do nothing: S3 has no locks; `write` notices whoever came in between."""
         yield
 
@@ -118,7 +118,7 @@ class S3Target:
         if expires_at is not None:
             metadata[f"{_OURS}expires"] = _moment(expires_at)
         try:
-            self._look()
+            self._check_public()
             etag = self._objects.put(text, self._etag, metadata, self._how.encryption)
         except SourceError as error:
             raise _target_error(error) from error
@@ -142,7 +142,7 @@ class S3Target:
         settings = layout.read(self._text)
         if not settings.is_set:
             return base
-        if decode(settings).fault or layout.meant(self._text) != settings.auth_data:
+        if decode(settings).fault or layout.lenient(self._text) != settings.auth_data:
             raise TargetError(
                 f"{self.name}: its present settings are not as they should be, and --base would"
                 " lose them",
@@ -150,7 +150,7 @@ class S3Target:
             )
         return layout.write(base, settings)
 
-    def _look(self) -> None:
+    def _check_public(self) -> None:
         """Refuse an object that the public could read; look once, before the first write.
 
         Raises:
@@ -158,15 +158,15 @@ class S3Target:
             TargetError: it could.
 
         """
-        if self._is_looked_at:
+        if self._is_checked:
             return
-        found = self._objects.look()
+        found = self._objects.inspect_access()
         if found.public:
             raise TargetError(
                 f"{self.name} was not written: {found.public}",
                 "turn on Block Public Access for the bucket: secrets will be in it",
             )
-        self._is_looked_at = True
+        self._is_checked = True
         unseen = ", ".join(found.unseen)
         notes = [f"{self.name}: could not look at its safety ({unseen})"] if unseen else []
         self._notes = (*found.warnings, *notes)

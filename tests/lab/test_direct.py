@@ -17,8 +17,8 @@ from botocore.httpsession import URLLib3Session
 
 from ecsauth.aws import Aws, Identity
 from ecsauth.aws.direct import _endpoint
+from ecsauth.aws.ecr_tokens import TARGETS, EcrTokens, Token
 from ecsauth.errors import SourceError
-from ecsauth.sources.ecr import TARGETS, EcrTokens, Token
 from tests.lab.aws_stub import HOST, PRIVATE, PUBLIC, AwsStub, error_answer, token_answer
 from tests.lab.ecr_world import Desk
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ecsauth.credential import Credential
-from ecsauth.ecs_config import read, write_engine_auth
-from ecsauth.engine_auth import (
+from ecsauth.credentials.credential import Credential
+from ecsauth.credentials.registry import parse_auth_key
+from ecsauth.engine_auth.codec import (
     AUTH_DATA_KEY,
     AUTH_TYPE_KEY,
     MAX_AUTH_DATA_BYTES,
@@ -21,7 +21,7 @@ from ecsauth.engine_auth import (
     difference,
     encode,
 )
-from ecsauth.registry import parse_auth_key
+from ecsauth.engine_auth.env_file import read, write_engine_auth
 from tests.lab.conftest import IMAGE, Docker
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -58,7 +58,7 @@ def test_any_credentials_survive_the_env_file(
     as_docker: bool,
     before: bytes,
 ) -> None:
-    meant = [
+    lenient = [
         Credential(
             parse_auth_key(key),
             user,
@@ -69,13 +69,13 @@ def test_any_credentials_survive_the_env_file(
         )
         for key, (user, secret, email, identity, bearer) in entries.items()
     ]
-    auth_format = "docker" if as_docker else choose_format(meant)
-    text = write_engine_auth(before, encode(meant, auth_format))
+    auth_format = "docker" if as_docker else choose_format(lenient)
+    text = write_engine_auth(before, encode(lenient, auth_format))
     path = tmp_path / "ecs.config"
     path.write_bytes(text)
     for cli in docker.clis:
         found, variables = container_settings(docker, cli, path)
-        assert difference(meant, decode(found)) == ""
+        assert difference(lenient, decode(found)) == ""
         foreign = {name: value for name, value in read(before).items() if name[0].isalpha()}
         assert {name: variables[name] for name in foreign} == foreign
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.engine_auth import EngineAuth, decode
+from ecsauth.engine_auth.codec import EngineAuth, decode
 from tests.conftest import Result, b64
 from tests.lab.aws_stub import HOST, PRIVATE, AwsStub, error_answer, token_answer
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 ASSUMED = (
     b"<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASSUMED</AccessKeyId>"
     b"<SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>"
@@ -29,17 +29,17 @@ def entries(result: Result) -> dict[str, tuple[str, str]]:
     return {item.match: (item.username, item.secret) for item in view.credentials}
 
 
-def convert(ecsauth: Run, *sources: str) -> Result:
+def convert(ecsauth: RunProgram, *sources: str) -> Result:
     return ecsauth("convert", "--output=data", *sources)
 
 
 @pytest.mark.parametrize("source", ["ecr:", "ecr:us-west-2", f"ecr:{HOST}"])
-def test_token_becomes_a_login(ecsauth: Run, aws: AwsStub, source: str) -> None:
+def test_token_becomes_a_login(ecsauth: RunProgram, aws: AwsStub, source: str) -> None:
     assert entries(convert(ecsauth, source)) == {HOST: ("AWS", "t0ken")}
     assert len(aws.calls) == 1
 
 
-def test_several_hosts_of_a_region_cost_one_call(ecsauth: Run, aws: AwsStub) -> None:
+def test_several_hosts_of_a_region_cost_one_call(ecsauth: RunProgram, aws: AwsStub) -> None:
     hosts = [f"{number}23456789012.dkr.ecr.us-west-2.amazonaws.com" for number in range(3)]
     found = entries(convert(ecsauth, *[f"ecr:{host}" for host in hosts], "ecr:us-west-2"))
     assert set(found) == {*hosts, HOST}
@@ -69,7 +69,7 @@ SOUND = {"authorizationToken": b64("AWS:x"), "proxyEndpoint": f"https://{HOST}"}
 )
 @pytest.mark.parametrize("status", [200, 400])
 def test_answer_of_the_wrong_types_is_an_error_of_its_source(
-    ecsauth: Run, aws: AwsStub, login_file: Callable[..., Path], body: object, status: int
+    ecsauth: RunProgram, aws: AwsStub, login_file: Callable[..., Path], body: object, status: int
 ) -> None:
     aws.answers[PRIVATE] = lambda _, __: (status, body)
     result = convert(ecsauth, "ecr:us-west-2", str(login_file({"q.io": {"auth": b64("u:p")}})))
@@ -88,7 +88,7 @@ def test_answer_of_the_wrong_types_is_an_error_of_its_source(
     ],
 )
 def test_malformed_answer_of_sts_is_an_error_of_its_source(
-    ecsauth: Run, aws: AwsStub, body: bytes
+    ecsauth: RunProgram, aws: AwsStub, body: bytes
 ) -> None:
     aws.answers["sts.AssumeRole"] = lambda _, __: (200, body)
     result = convert(ecsauth, "ecr:us-west-2?role_arn=arn:aws:iam::123456789012:role/puller")
@@ -121,7 +121,7 @@ def test_malformed_answer_of_sts_is_an_error_of_its_source(
     ],
 )
 def test_odd_settings_of_the_sdk_are_errors_of_the_source(
-    ecsauth: Run,
+    ecsauth: RunProgram,
     aws: AwsStub,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -142,7 +142,7 @@ def test_odd_settings_of_the_sdk_are_errors_of_the_source(
 
 
 def test_server_that_drips_is_given_up(
-    ecsauth: Run, aws: AwsStub, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, aws: AwsStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ecsauth.aws.session.TOTAL_SECONDS", 1.5)
 
@@ -157,12 +157,14 @@ def test_server_that_drips_is_given_up(
     assert "no answer to ecr:GetAuthorizationToken within 1.5 s" in result.err
 
 
-def test_token_is_not_believed_to_live_longer_than_twelve_hours(ecsauth: Run, aws: AwsStub) -> None:
+def test_token_is_not_believed_to_live_longer_than_twelve_hours(
+    ecsauth: RunProgram, aws: AwsStub
+) -> None:
     aws.answers[PRIVATE] = token_answer(HOST, life=1e9)
     assert "its ECR token expires in 12.0 h" in convert(ecsauth, f"ecr:{HOST}").err
 
 
-def test_throttling_once_is_outwaited(ecsauth: Run, aws: AwsStub) -> None:
+def test_throttling_once_is_outwaited(ecsauth: RunProgram, aws: AwsStub) -> None:
     good = aws.answers[PRIVATE]
 
     def first_throttled(region: str, body: dict[str, object]) -> tuple[int, object]:
@@ -175,7 +177,7 @@ def test_throttling_once_is_outwaited(ecsauth: Run, aws: AwsStub) -> None:
     assert len(aws.calls) == 2
 
 
-def test_throttling_for_ever_ends(ecsauth: Run, aws: AwsStub) -> None:
+def test_throttling_for_ever_ends(ecsauth: RunProgram, aws: AwsStub) -> None:
     aws.answers[PRIVATE] = error_answer(400, "ThrottlingException")
     result = convert(ecsauth, "ecr:us-west-2", f"ecr:{HOST}")
     assert result.code == 3
@@ -187,7 +189,9 @@ def test_throttling_for_ever_ends(ecsauth: Run, aws: AwsStub) -> None:
     ]
 
 
-def test_clock_that_is_ten_minutes_slow_is_told_by_how_much(ecsauth: Run, aws: AwsStub) -> None:
+def test_clock_that_is_ten_minutes_slow_is_told_by_how_much(
+    ecsauth: RunProgram, aws: AwsStub
+) -> None:
     late = formatdate(time.time() + 601, usegmt=True)
     aws.date = late
     aws.answers[PRIVATE] = error_answer(403, "InvalidSignatureException", "Signature expired: x")
@@ -195,7 +199,9 @@ def test_clock_that_is_ten_minutes_slow_is_told_by_how_much(ecsauth: Run, aws: A
     assert "the clock of this host is 10 min slow; set it" in result.err
 
 
-def test_role_that_may_not_be_assumed_is_said_once_per_source(ecsauth: Run, aws: AwsStub) -> None:
+def test_role_that_may_not_be_assumed_is_said_once_per_source(
+    ecsauth: RunProgram, aws: AwsStub
+) -> None:
     text = (
         "User: arn:aws:iam::123456789012:user/ci is not authorized to perform: sts:AssumeRole on"
         " resource: arn:aws:iam::123456789012:role/puller"
@@ -216,7 +222,7 @@ def test_role_that_may_not_be_assumed_is_said_once_per_source(ecsauth: Run, aws:
 
 
 def test_profile_of_an_account_is_used(
-    ecsauth: Run, aws: AwsStub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ecsauth: RunProgram, aws: AwsStub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
@@ -230,7 +236,7 @@ def test_profile_of_an_account_is_used(
 
 
 @pytest.mark.parametrize("ending", ["x.amazonaws.com.evil", "amazonaws.com"])
-def test_host_that_is_no_ecr_is_refused(ecsauth: Run, aws: AwsStub, ending: str) -> None:
+def test_host_that_is_no_ecr_is_refused(ecsauth: RunProgram, aws: AwsStub, ending: str) -> None:
     assert convert(ecsauth, f"ecr:123456789012.dkr.ecr.us-west-2.{ending}x").code == 2
     assert aws.calls == []
 
@@ -251,20 +257,20 @@ def test_host_that_is_no_ecr_is_refused(ecsauth: Run, aws: AwsStub, ending: str)
     ],
 )
 def test_host_of_every_partition_asks_its_region(
-    ecsauth: Run, aws: AwsStub, host: str, region: str
+    ecsauth: RunProgram, aws: AwsStub, host: str, region: str
 ) -> None:
     assert entries(convert(ecsauth, f"ecr:{host}")) == {host: ("AWS", "t0ken")}
     assert [call.split()[2] for call in aws.calls] == [region]
 
 
-def test_ecr_public_is_asked_in_us_east_1(ecsauth: Run, aws: AwsStub) -> None:
+def test_ecr_public_is_asked_in_us_east_1(ecsauth: RunProgram, aws: AwsStub) -> None:
     assert entries(convert(ecsauth, "ecr-public:")) == {"public.ecr.aws": ("AWS", "t0ken")}
     assert [call.split()[2] for call in aws.calls] == ["us-east-1"]
 
 
 @pytest.mark.parametrize("by_variable", [True, False])
 def test_role_of_an_account_is_assumed_once(
-    ecsauth: Run, aws: AwsStub, monkeypatch: pytest.MonkeyPatch, by_variable: bool
+    ecsauth: RunProgram, aws: AwsStub, monkeypatch: pytest.MonkeyPatch, by_variable: bool
 ) -> None:
     aws.answers["sts.AssumeRole"] = lambda _, __: (200, ASSUMED)
     role = "arn:aws:iam::123456789012:role/puller"
@@ -318,7 +324,7 @@ def test_role_of_an_account_is_assumed_once(
         (token_answer(HOST, password="a\nb"), "control character"),
     ],
 )
-def test_bad_answers(ecsauth: Run, aws: AwsStub, answer: object, words: str) -> None:
+def test_bad_answers(ecsauth: RunProgram, aws: AwsStub, answer: object, words: str) -> None:
     aws.answers[PRIVATE] = answer  # type: ignore[assignment]
     result = convert(ecsauth, "ecr:us-west-2")
     assert (result.code, result.out) == (3, "")
@@ -327,7 +333,10 @@ def test_bad_answers(ecsauth: Run, aws: AwsStub, answer: object, words: str) -> 
 
 
 def test_without_credentials_it_fails_fast_and_others_are_still_given(
-    ecsauth: Run, aws: AwsStub, monkeypatch: pytest.MonkeyPatch, login_file: Callable[..., Path]
+    ecsauth: RunProgram,
+    aws: AwsStub,
+    monkeypatch: pytest.MonkeyPatch,
+    login_file: Callable[..., Path],
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
@@ -341,7 +350,7 @@ def test_without_credentials_it_fails_fast_and_others_are_still_given(
 
 
 def test_no_region_and_no_profile_are_said(
-    ecsauth: Run, aws: AwsStub, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, aws: AwsStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_REGION")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
@@ -349,7 +358,9 @@ def test_no_region_and_no_profile_are_said(
     assert "no such AWS profile" in convert(ecsauth, f"ecr:{HOST}?profile=absent").err
 
 
-def test_dead_endpoint_is_said(ecsauth: Run, aws: AwsStub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dead_endpoint_is_said(
+    ecsauth: RunProgram, aws: AwsStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     result = convert(ecsauth, "ecr:us-west-2")
     assert result.code == 3
@@ -357,7 +368,7 @@ def test_dead_endpoint_is_said(ecsauth: Run, aws: AwsStub, monkeypatch: pytest.M
 
 
 def test_fips_and_dual_stack_hosts_ask_such_endpoints(
-    ecsauth: Run, aws: AwsStub, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, aws: AwsStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[object, ...]] = []
 

@@ -20,12 +20,8 @@ import pytest
 
 from ecsauth.aws import Aws, Identity
 from ecsauth.errors import SourceError
-from ecsauth.fleet.values import (
-    NOT_MANAGED,
-    Instance,
-    Order,
-)
-from ecsauth.ssm import Group, RunCommand
+from ecsauth.fleet.ssm import Group, RunCommand
+from ecsauth.fleet.values import NOT_MANAGED, Instance, Order
 from tests.conftest import Result
 from tests.lab.box import PROJECT
 from tests.lab.conftest import set_aws
@@ -35,7 +31,7 @@ from tests.lab.test_drain import Cluster, cluster
 
 __all__ = ["cluster"]
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 SECRET = "c4n4ry-0f-the-m1ne"
 CLUSTER = ("fleet", "refresh", "--cluster=lab")
 
@@ -53,7 +49,7 @@ def rows(result: Result) -> dict[str, str]:
     return {name: re.sub(" {2,}", ": ", rest) for name, rest in lines}
 
 
-def test_every_instance_has_done_it(ecsauth: Run, world: World) -> None:
+def test_every_instance_has_done_it(ecsauth: RunProgram, world: World) -> None:
     world.add("i-1", "i-2", "i-3")
     world.output["i-2"] = "first\necsauth: note: 2 updated\n"
     done = ecsauth(*CLUSTER)
@@ -71,7 +67,9 @@ def test_every_instance_has_done_it(ecsauth: Run, world: World) -> None:
     assert sent["TimeoutSeconds"] == 900
 
 
-def test_what_went_wrong_is_in_the_table_and_the_exit_code(ecsauth: Run, world: World) -> None:
+def test_what_went_wrong_is_in_the_table_and_the_exit_code(
+    ecsauth: RunProgram, world: World
+) -> None:
     world.add("i-1", "i-2", "i-3", "i-4")
     world.members.append("i-x")
     world.managed["i-2"] = "ConnectionLost"
@@ -96,7 +94,7 @@ def test_what_went_wrong_is_in_the_table_and_the_exit_code(ecsauth: Run, world: 
     assert "note" not in done.err
 
 
-def test_failed_instance_is_said_where_to_look_at(ecsauth: Run, world: World) -> None:
+def test_failed_instance_is_said_where_to_look_at(ecsauth: RunProgram, world: World) -> None:
     world.add("i-1")
     world.ends["i-1"] = "Failed"
     done = ecsauth(*CLUSTER)
@@ -106,7 +104,7 @@ def test_failed_instance_is_said_where_to_look_at(ecsauth: Run, world: World) ->
     assert f"get-command-invocation {where}" in done.err
 
 
-def test_json_has_everything(ecsauth: Run, world: World) -> None:
+def test_json_has_everything(ecsauth: RunProgram, world: World) -> None:
     world.add("i-1")
     world.members.append("i-x")
     done = ecsauth(*CLUSTER, "--json")
@@ -125,7 +123,7 @@ def test_json_has_everything(ecsauth: Run, world: World) -> None:
 
 
 @pytest.mark.parametrize("is_whole", [True, False])
-def test_dry_run_sends_nothing(ecsauth: Run, world: World, is_whole: bool) -> None:
+def test_dry_run_sends_nothing(ecsauth: RunProgram, world: World, is_whole: bool) -> None:
     world.add("i-1")
     if not is_whole:
         world.members.append("i-x")
@@ -135,7 +133,7 @@ def test_dry_run_sends_nothing(ecsauth: Run, world: World, is_whole: bool) -> No
     assert world.sent() == []
 
 
-def test_two_thousand_instances(ecsauth: Run, world: World) -> None:
+def test_two_thousand_instances(ecsauth: RunProgram, world: World) -> None:
     names = [f"i-{number:017x}" for number in range(2000)]
     world.add(*names)
     world.ends[names[1234]] = "Failed"
@@ -150,7 +148,7 @@ def test_two_thousand_instances(ecsauth: Run, world: World) -> None:
     assert [len(body["containerInstances"]) for body in asked] == [100] * 20
 
 
-def test_limits_hold_over_several_commands(ecsauth: Run, world: World) -> None:
+def test_limits_hold_over_several_commands(ecsauth: RunProgram, world: World) -> None:
     names = [f"i-{number:04}" for number in range(120)]
     world.add(*names)
     world.ends = dict.fromkeys(names[:3], "Failed")
@@ -165,7 +163,7 @@ def test_limits_hold_over_several_commands(ecsauth: Run, world: World) -> None:
     assert [body["MaxErrors"] for body in world.sent()[1:]] == ["3", "0", "0"]
 
 
-def test_instance_that_vanishes_before_it_is_sent_to(ecsauth: Run, world: World) -> None:
+def test_instance_that_vanishes_before_it_is_sent_to(ecsauth: RunProgram, world: World) -> None:
     world.add("i-1", "i-2")
     world.vanish.add("i-2")
     done = ecsauth(*CLUSTER)
@@ -174,7 +172,7 @@ def test_instance_that_vanishes_before_it_is_sent_to(ecsauth: Run, world: World)
     assert [body["InstanceIds"] for body in world.sent()] == [["i-1", "i-2"], ["i-1"]]
 
 
-def test_by_tag_it_is_one_command_with_targets(ecsauth: Run, world: World) -> None:
+def test_by_tag_it_is_one_command_with_targets(ecsauth: RunProgram, world: World) -> None:
     world.add(*(f"i-{number:03}" for number in range(120)))
     world.managed["i-other"] = "Online"
     done = ecsauth("fleet", "refresh", "--tag=Fleet=web", "--tag", "Fleet=db", "--max-errors=0")
@@ -186,14 +184,14 @@ def test_by_tag_it_is_one_command_with_targets(ecsauth: Run, world: World) -> No
     assert not {action for action in world.actions if action.startswith("ecs:")}
 
 
-def test_tag_that_no_instance_has_is_an_error(ecsauth: Run, world: World) -> None:
+def test_tag_that_no_instance_has_is_an_error(ecsauth: RunProgram, world: World) -> None:
     world.add("i-1")
     done = ecsauth("fleet", "refresh", "--tag=Fleet=wbe")
     assert done.code == 3
     assert "error: tag Fleet=wbe: SSM manages no instance with it in us-west-2; look" in done.err
 
 
-def test_cluster_without_instances_is_nothing_to_do(ecsauth: Run, world: World) -> None:
+def test_cluster_without_instances_is_nothing_to_do(ecsauth: RunProgram, world: World) -> None:
     done = ecsauth(*CLUSTER)
     assert (done.code, done.out) == (0, "0 instances: nothing to do\n")
 
@@ -206,7 +204,7 @@ def test_cluster_without_instances_is_nothing_to_do(ecsauth: Run, world: World) 
     ],
 )
 def test_name_that_is_not_there_is_said(
-    ecsauth: Run, world: World, arguments: tuple[str, ...], words: str
+    ecsauth: RunProgram, world: World, arguments: tuple[str, ...], words: str
 ) -> None:
     world.add("i-1")
     done = ecsauth("fleet", "refresh", *arguments)
@@ -227,7 +225,7 @@ def test_name_that_is_not_there_is_said(
         (tuple(f"--tag={key}=v" for key in "abcdef"), "at most 5 tags"),
     ],
 )
-def test_usage(ecsauth: Run, world: World, arguments: tuple[str, ...], words: str) -> None:
+def test_usage(ecsauth: RunProgram, world: World, arguments: tuple[str, ...], words: str) -> None:
     done = ecsauth("fleet", "refresh", *arguments)
     assert done.code == 2
     assert words in done.err
@@ -235,7 +233,7 @@ def test_usage(ecsauth: Run, world: World, arguments: tuple[str, ...], words: st
 
 
 def test_command_line_counts_more_than_a_variable(
-    ecsauth: Run, world: World, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.add("i-1")
     monkeypatch.setenv("ECSAUTH_CLUSTER", "lab")
@@ -247,7 +245,7 @@ def test_command_line_counts_more_than_a_variable(
 
 
 def test_region_that_is_nowhere_is_asked_for(
-    ecsauth: Run, world: World, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.add("i-1")
     monkeypatch.delenv("AWS_REGION")
@@ -258,14 +256,14 @@ def test_region_that_is_nowhere_is_asked_for(
     assert ecsauth(*CLUSTER, "--region=us-west-2").code == 0
 
 
-def test_throttled_call_is_repeated(ecsauth: Run, world: World) -> None:
+def test_throttled_call_is_repeated(ecsauth: RunProgram, world: World) -> None:
     world.add("i-1")
     world.throttle = 2
     assert ecsauth(*CLUSTER, "--quiet").code == 0
     assert len([1 for action, _ in world.calls if action == "ecs:ListContainerInstances"]) == 3
 
 
-def test_time_that_is_over_cancels(ecsauth: Run, world: World) -> None:
+def test_time_that_is_over_cancels(ecsauth: RunProgram, world: World) -> None:
     world.add("i-1", "i-2")
     world.ends["i-2"] = "InProgress"
     done = ecsauth(*CLUSTER, "--timeout=3")
@@ -355,7 +353,7 @@ def test_terminal_shows_each_instance_while_it_goes_on(world: World) -> None:
 @pytest.mark.parametrize("status", ["Success", "Failed"])
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_of_what_an_instance_prints_only_the_last_line_is_shown(
-    ecsauth: Run, world: World, status: str, options: tuple[str, ...]
+    ecsauth: RunProgram, world: World, status: str, options: tuple[str, ...]
 ) -> None:
     world.add("i-1", "i-2")
     world.ends["i-1"] = status
@@ -399,7 +397,7 @@ NEEDED = {
 }
 
 
-def test_policy_is_what_is_really_asked_for_and_no_more(ecsauth: Run, world: World) -> None:
+def test_policy_is_what_is_really_asked_for_and_no_more(ecsauth: RunProgram, world: World) -> None:
     world.add("i-1", "i-2")
     world.ends["i-2"] = "InProgress"
     assert ecsauth(*CLUSTER, "--timeout=3").code == 3
@@ -416,7 +414,7 @@ def test_policy_is_what_is_really_asked_for_and_no_more(ecsauth: Run, world: Wor
     assert not policy_allows("ecs:ListContainerInstances", ARN.format("ecs", "cluster/other"))
 
 
-def test_windows_is_not_taken_for_done(ecsauth: Run, world: World) -> None:
+def test_windows_is_not_taken_for_done(ecsauth: RunProgram, world: World) -> None:
     world.add("i-1")
     world.add("i-2")
     world.windows.add("i-2")
@@ -427,7 +425,7 @@ def test_windows_is_not_taken_for_done(ecsauth: Run, world: World) -> None:
 
 
 @pytest.mark.parametrize("action", [item for item in NEEDED if item != "ssm:CancelCommand"])
-def test_missing_permission_is_named(ecsauth: Run, world: World, action: str) -> None:
+def test_missing_permission_is_named(ecsauth: RunProgram, world: World, action: str) -> None:
     world.add("i-1")
     world.denied.add(action)
     done = ecsauth(*CLUSTER)
@@ -436,7 +434,9 @@ def test_missing_permission_is_named(ecsauth: Run, world: World, action: str) ->
     assert f"allow {action} to" in done.errors[0]
 
 
-def test_missing_permission_to_cancel_is_named_with_the_command(ecsauth: Run, world: World) -> None:
+def test_missing_permission_to_cancel_is_named_with_the_command(
+    ecsauth: RunProgram, world: World
+) -> None:
     world.add("i-1")
     world.ends["i-1"] = "InProgress"
     world.denied.add("ssm:CancelCommand")

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from ecsauth.helper.launcher import PACKAGE_CODE, launcher_text
+from ecsauth.token_cache.launcher import PACKAGE_CODE, launcher_text
 from tests.conftest import Result, need, need_root
 from tests.lab.aws_stub import (
     HOST,

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from ecsauth.docker_config import parse_document
-from ecsauth.layout import DATA
-from ecsauth.update import raw_settings
+from ecsauth.app.update import raw_settings
+from ecsauth.credentials.login_file import parse_document
+from ecsauth.engine_auth.layouts import DATA
 from tests.conftest import Result, b64, need
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=12)

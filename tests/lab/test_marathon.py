@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.helper.bundle import archive, config_text
-from ecsauth.helper.protocol import NOT_FOUND, VERSION
+from ecsauth.helper.protocol import VERSION
+from ecsauth.installation.bundle import archive, config_text
+from ecsauth.token_cache.server import NOT_FOUND
 from tests.conftest import Result, need, need_root
 from tests.lab.aws_stub import HOST, PRIVATE, PUBLIC, AwsStub, error_answer
 from tests.lab.conftest import Docker

@@ -15,7 +15,7 @@ from tests.lab.box import PROJECT
 
 
 @dataclass(frozen=True)
-class Run:
+class RunProgram:
     """What a command came to."""
 
     code: int
@@ -25,14 +25,14 @@ class Run:
     calls: list[str]
 
 
-def run_on(kind: str, *arguments: str) -> Run:
+def run_on(kind: str, *arguments: str) -> RunProgram:
     need_root()
     need("unshare", "ip")
     command = [sys.executable, "-m", *arguments]
     host = ["unshare", "-n", sys.executable, "-m", "tests.lab.ec2_host", kind, *command]
     done = subprocess.run(host, capture_output=True, text=True, cwd=PROJECT, timeout=120)
     assert done.returncode == 0, done.stderr
-    return Run(*json.loads(done.stdout))
+    return RunProgram(*json.loads(done.stdout))
 
 
 CONVERT = ("ecsauth", "convert", "--output=data")

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.engine_auth import EngineAuth, decode, resolve
+from ecsauth.engine_auth.codec import EngineAuth, decode
+from ecsauth.engine_auth.resolve import resolve
 from tests.conftest import Result, need
 from tests.lab.conftest import IMAGE, Docker, Registry
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 
 _STORE = """
 store=$(dirname "$0")/secrets
@@ -90,7 +91,12 @@ def agent_can_pull(docker: Docker, cli: str, target: Path, image: str) -> bool:
 
 @pytest.mark.parametrize("auth_format", ["dockercfg", "docker"])
 def test_docker_login_becomes_a_login_that_pulls(
-    docker: Docker, registry: Registry, image: str, ecsauth: Run, tmp_path: Path, auth_format: str
+    docker: Docker,
+    registry: Registry,
+    image: str,
+    ecsauth: RunProgram,
+    tmp_path: Path,
+    auth_format: str,
 ) -> None:
     for number, cli in enumerate(docker.clis):
         directory = tmp_path / str(number)
@@ -112,7 +118,7 @@ def test_login_in_a_credential_store_becomes_a_login_that_pulls(
     docker: Docker,
     registry: Registry,
     image: str,
-    ecsauth: Run,
+    ecsauth: RunProgram,
     tmp_path: Path,
     helpers: Callable[[str, str], Path],
 ) -> None:

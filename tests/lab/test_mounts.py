@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import Result, b64, need_root
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 BEFORE = "ECS_CLUSTER=x\n"
 
 
@@ -33,7 +33,7 @@ def names(directory: Path) -> set[str]:
 
 
 def test_full_disk_keeps_the_old_file_and_a_freed_one_takes_the_new(
-    ecsauth: Run, login_file: Callable[..., Path], small_disk: Path
+    ecsauth: RunProgram, login_file: Callable[..., Path], small_disk: Path
 ) -> None:
     target = small_disk / "ecs.config"
     target.write_text(BEFORE)
@@ -52,7 +52,7 @@ def test_full_disk_keeps_the_old_file_and_a_freed_one_takes_the_new(
 
 
 def test_read_only_file_system_is_named(
-    ecsauth: Run, login_file: Callable[..., Path], small_disk: Path
+    ecsauth: RunProgram, login_file: Callable[..., Path], small_disk: Path
 ) -> None:
     target = small_disk / "ecs.config"
     target.write_text(BEFORE)
@@ -64,7 +64,7 @@ def test_read_only_file_system_is_named(
 
 
 def test_file_that_is_a_mount_point_says_what_to_mount(
-    ecsauth: Run, login_file: Callable[..., Path], small_disk: Path, tmp_path: Path
+    ecsauth: RunProgram, login_file: Callable[..., Path], small_disk: Path, tmp_path: Path
 ) -> None:
     target = small_disk / "ecs.config"
     target.write_text("")

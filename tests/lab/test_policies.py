@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from ecsauth.ecs_config import read_engine_auth
-from ecsauth.engine_auth import decode
+from ecsauth.engine_auth.codec import decode
+from ecsauth.engine_auth.env_file import read_engine_auth
 from tests.conftest import Result
 from tests.lab.box import PROJECT
 from tests.lab.moto import REGION, Moto
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 URL = "s3://fleet/ecs.config"
 SECRET = "secretsmanager:registry/quay?registry=quay.io"
 PARAMETER = "ssm:/registry/ghcr?registry=ghcr.io"
@@ -96,12 +96,12 @@ def as_user(moto: Moto, monkeypatch: pytest.MonkeyPatch, document: dict[str, Any
         monkeypatch.setenv(name, value)
 
 
-def publish(ecsauth: Run, *options: str) -> Result:
+def publish(ecsauth: RunProgram, *options: str) -> Result:
     return ecsauth("publish", SECRET, PARAMETER, URL, *options)
 
 
 def test_publisher_s_policy_is_enough(
-    ecsauth: Run, world: Moto, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, world: Moto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_user(world, monkeypatch, policy("publisher"))
     done = publish(ecsauth)
@@ -113,7 +113,7 @@ def test_publisher_s_policy_is_enough(
 
 @pytest.mark.parametrize("action", ["secretsmanager:GetSecretValue", "ssm:GetParameter"])
 def test_source_that_is_forbidden_is_named(
-    ecsauth: Run, world: Moto, monkeypatch: pytest.MonkeyPatch, action: str
+    ecsauth: RunProgram, world: Moto, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
     as_user(world, monkeypatch, without(policy("publisher"), action))
     done = publish(ecsauth)
@@ -123,7 +123,7 @@ def test_source_that_is_forbidden_is_named(
 
 @pytest.mark.parametrize("action", ["s3:GetObject", "s3:PutObject"])
 def test_object_that_is_forbidden_is_named(
-    ecsauth: Run, world: Moto, monkeypatch: pytest.MonkeyPatch, action: str
+    ecsauth: RunProgram, world: Moto, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
     as_user(world, monkeypatch, without(policy("publisher"), action))
     done = publish(ecsauth)
@@ -133,7 +133,7 @@ def test_object_that_is_forbidden_is_named(
 
 @pytest.mark.parametrize("action", [item for item in LOOKS if item not in NOT_ENFORCED])
 def test_look_that_is_forbidden_is_named_and_no_failure(
-    ecsauth: Run, world: Moto, monkeypatch: pytest.MonkeyPatch, action: str
+    ecsauth: RunProgram, world: Moto, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
     as_user(world, monkeypatch, without(policy("publisher"), action))
     done = publish(ecsauth)
@@ -142,7 +142,7 @@ def test_look_that_is_forbidden_is_named_and_no_failure(
 
 
 def test_instance_s_policy_is_enough_and_no_more(
-    ecsauth: Run, world: Moto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ecsauth: RunProgram, world: Moto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert publish(ecsauth).code == 0
     target = tmp_path / "ecs.config"
@@ -160,7 +160,7 @@ def test_instance_s_policy_is_enough_and_no_more(
 
 
 def test_policy_of_an_instance_that_asks_for_itself_is_enough_and_no_more(
-    ecsauth: Run, world: Moto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ecsauth: RunProgram, world: Moto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert publish(ecsauth).code == 0
     target = tmp_path / "ecs.config"
@@ -184,7 +184,7 @@ def test_policy_of_an_instance_that_asks_for_itself_is_enough_and_no_more(
     ],
 )
 def test_instance_that_asks_for_itself_is_told_what_it_lacks(
-    ecsauth: Run,
+    ecsauth: RunProgram,
     world: Moto,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -203,7 +203,7 @@ def logins(path: Path) -> list[str]:
 
 
 def test_instance_without_its_action_is_told(
-    ecsauth: Run, world: Moto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ecsauth: RunProgram, world: Moto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert publish(ecsauth).code == 0
     as_user(world, monkeypatch, without(policy("instance"), "s3:GetObject"))
@@ -214,7 +214,7 @@ def test_instance_without_its_action_is_told(
 
 
 def test_token_of_ecr_needs_its_action(
-    ecsauth: Run, world: Moto, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, world: Moto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_user(world, monkeypatch, without(policy("publisher"), "ecr:GetAuthorizationToken"))
     done = ecsauth("publish", "ecr:us-west-2", URL)
@@ -223,7 +223,7 @@ def test_token_of_ecr_needs_its_action(
 
 
 def test_object_is_encrypted_as_it_is_said(
-    ecsauth: Run, world: Moto, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, world: Moto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s3 = world.client("s3")
     done = publish(ecsauth, "--sse=aws:kms", "--kms-key-id=alias/ecsauth", "--bucket-key")

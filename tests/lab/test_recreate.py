@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from ecsauth.agent.recreate import ASIDE, NEW
+from ecsauth.agent.docker_run import ASIDE, NEW
 from tests.conftest import Result, b64
 from tests.lab.conftest import IMAGE, Docker
 from tests.unit.test_agent import agent_api
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 ARN = "arn:aws:ecs:us-west-2:123456789012:container-instance/lab/1"
 DATA = "--volume=lab-named:/data"
 OPTIONS = (
@@ -41,7 +41,7 @@ class Agent:
 
     docker: Docker
     file: Path
-    ecsauth: Run
+    ecsauth: RunProgram
     url: str = ""
 
     def start(self, *options: str, network: str = "none") -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Agent:
 
 @pytest.fixture
 def agent(
-    docker: Docker, tmp_path: Path, ecsauth: Run, monkeypatch: pytest.MonkeyPatch
+    docker: Docker, tmp_path: Path, ecsauth: RunProgram, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Agent]:
     monkeypatch.setenv("DOCKER_HOST", docker.host)
     for name in ("ecs-agent", ASIDE, NEW):
@@ -120,7 +120,7 @@ MADE_BY_DOCKER = {
 
 @pytest.mark.parametrize("network", ["none", "host"])
 def test_everything_is_kept_but_the_two_settings(
-    agent: Agent, ecsauth: Run, login: Path, network: str
+    agent: Agent, ecsauth: RunProgram, login: Path, network: str
 ) -> None:
     options = [item for item in OPTIONS if network != "host" or "sysctl" not in item]
     before = agent.start(*options, network=network)
@@ -145,7 +145,7 @@ def test_everything_is_kept_but_the_two_settings(
     assert agent.names() & {ASIDE, NEW} == set()
 
 
-def test_second_time_keeps_everything_too(agent: Agent, ecsauth: Run, login: Path) -> None:
+def test_second_time_keeps_everything_too(agent: Agent, ecsauth: RunProgram, login: Path) -> None:
     agent.start(*OPTIONS)
     ecsauth("migrate", login, "--to", agent.file)
     assert agent.restart().code == 0
@@ -156,7 +156,7 @@ def test_second_time_keeps_everything_too(agent: Agent, ecsauth: Run, login: Pat
 
 
 def test_image_that_was_pulled_anew_does_not_change_the_agent(
-    agent: Agent, ecsauth: Run, login: Path
+    agent: Agent, ecsauth: RunProgram, login: Path
 ) -> None:
     agent.docker.run("tag", IMAGE, "lab/agent")
     done = agent.docker.run(
@@ -173,7 +173,7 @@ def test_image_that_was_pulled_anew_does_not_change_the_agent(
     assert agent.inspect()["Image"] == before["Image"]
 
 
-def test_migrate_does_it_in_one_go(agent: Agent, ecsauth: Run, login: Path) -> None:
+def test_migrate_does_it_in_one_go(agent: Agent, ecsauth: RunProgram, login: Path) -> None:
     agent.start(DATA)
     done = ecsauth(
         *("migrate", login, "--to", agent.file, "--restart=always", "--service-manager=docker"),
@@ -184,7 +184,9 @@ def test_migrate_does_it_in_one_go(agent: Agent, ecsauth: Run, login: Path) -> N
     assert "next:" not in done.err
 
 
-def test_agent_that_ends_at_once_is_brought_back(agent: Agent, ecsauth: Run, login: Path) -> None:
+def test_agent_that_ends_at_once_is_brought_back(
+    agent: Agent, ecsauth: RunProgram, login: Path
+) -> None:
     done = agent.docker.run(
         *("run", "-d", "--name=ecs-agent", "--network=none", f"--env-file={agent.file}"),
         "--stop-timeout=1",
@@ -210,7 +212,11 @@ def test_agent_that_ends_at_once_is_brought_back(agent: Agent, ecsauth: Run, log
 
 @pytest.mark.parametrize("options", [["--rm"], ["--env=X=1", "--env=ECS_AGENT_LABELS="]])
 def test_agent_that_cannot_be_replaced_from_here_runs_on(
-    agent: Agent, ecsauth: Run, login: Path, options: list[str], monkeypatch: pytest.MonkeyPatch
+    agent: Agent,
+    ecsauth: RunProgram,
+    login: Path,
+    options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = agent.start(DATA, *options)
     ecsauth("migrate", login, "--to", agent.file)
@@ -223,7 +229,7 @@ def test_agent_that_cannot_be_replaced_from_here_runs_on(
 
 
 def test_what_docker_refuses_is_refused_before_the_agent_is_stopped(
-    agent: Agent, ecsauth: Run, login: Path, tmp_path: Path
+    agent: Agent, ecsauth: RunProgram, login: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -240,7 +246,7 @@ def test_what_docker_refuses_is_refused_before_the_agent_is_stopped(
 
 @pytest.mark.parametrize("moment", ["created", "stopped", "aside", "renamed", "started"])
 def test_restart_that_was_cut_off_is_mended(
-    agent: Agent, ecsauth: Run, login: Path, moment: str
+    agent: Agent, ecsauth: RunProgram, login: Path, moment: str
 ) -> None:
     before = agent.start(DATA, "--restart=always")
     ecsauth("migrate", login, "--to", agent.file)
@@ -273,7 +279,7 @@ def test_restart_that_was_cut_off_is_mended(
 
 
 def test_json_file_needs_only_a_restart_of_the_same_container(
-    agent: Agent, ecsauth: Run, login: Path, tmp_path: Path
+    agent: Agent, ecsauth: RunProgram, login: Path, tmp_path: Path
 ) -> None:
     before = agent.start(DATA, f"--volume={tmp_path}:/etc/ecs")
     target = tmp_path / "ecs.config.json"
@@ -289,7 +295,7 @@ def test_json_file_needs_only_a_restart_of_the_same_container(
 
 
 def test_secret_does_not_show_up(
-    agent: Agent, ecsauth: Run, login_file: Callable[..., Path]
+    agent: Agent, ecsauth: RunProgram, login_file: Callable[..., Path]
 ) -> None:
     secret = "c4n4ry-of-docker"
     agent.start(DATA)

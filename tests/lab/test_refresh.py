@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.ecs_config import read_engine_auth
-from ecsauth.engine_auth import decode
+from ecsauth.engine_auth.codec import decode
+from ecsauth.engine_auth.env_file import read_engine_auth
 from tests.conftest import Result, b64
 from tests.lab.aws_stub import HOST, PRIVATE, AwsStub, error_answer, token_answer
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 HOSTS = [f"{number}23456789012.dkr.ecr.us-west-2.amazonaws.com" for number in range(3)]
 
 
@@ -25,7 +25,7 @@ HOSTS = [f"{number}23456789012.dkr.ecr.us-west-2.amazonaws.com" for number in ra
 class Refresh:
     """The command with a target and a state directory."""
 
-    run: Run
+    run: RunProgram
     target: Path
     state: Path
 
@@ -38,7 +38,7 @@ class Refresh:
 
 
 @pytest.fixture
-def refresh(ecsauth: Run, tmp_path: Path) -> Refresh:
+def refresh(ecsauth: RunProgram, tmp_path: Path) -> Refresh:
     return Refresh(ecsauth, tmp_path / "ecs.config", tmp_path / "state")
 
 
@@ -135,7 +135,7 @@ def test_expired_login_of_a_failing_source_is_taken_out_loudly(
 
 
 def test_migrated_login_is_noticed_and_put_right(
-    refresh: Refresh, aws: AwsStub, ecsauth: Run, login_file: Callable[..., Path]
+    refresh: Refresh, aws: AwsStub, ecsauth: RunProgram, login_file: Callable[..., Path]
 ) -> None:
     refresh(f"ecr:{HOST}")
     by_hand = login_file({HOST: {"auth": b64("AWS:by hand")}})
@@ -147,7 +147,7 @@ def test_migrated_login_is_noticed_and_put_right(
 
 
 def test_status_shows_when_the_next_token_is_due(
-    refresh: Refresh, aws: AwsStub, ecsauth: Run
+    refresh: Refresh, aws: AwsStub, ecsauth: RunProgram
 ) -> None:
     refresh(f"ecr:{HOST}")
     shown = ecsauth("status", refresh.target, "--state-dir", refresh.state, "--json")

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from ecsauth.ecs_config import read_engine_auth
-from ecsauth.engine_auth import EngineAuth, decode
-from ecsauth.units import UNITS
+from ecsauth.engine_auth.codec import EngineAuth, decode
+from ecsauth.engine_auth.env_file import read_engine_auth
+from ecsauth.installation.units import UNITS
 from tests.lab.aws_stub import HOST
 from tests.lab.box import PROJECT, Box, booted_box
 from tests.lab.conftest import Docker

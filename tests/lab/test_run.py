@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.ecs_config import read_engine_auth
-from ecsauth.engine_auth import decode
+from ecsauth.engine_auth.codec import decode
+from ecsauth.engine_auth.env_file import read_engine_auth
 from tests.conftest import b64
 from tests.lab.aws_stub import HOST, PRIVATE, AwsStub, error_answer, token_answer
 

@@ -18,14 +18,14 @@ import pytest
 from ecsauth.aws import Aws
 from ecsauth.aws.objects import Encryption, Objects
 from ecsauth.aws.place import parse_place
-from ecsauth.ecs_config import read_engine_auth
-from ecsauth.engine_auth import decode
+from ecsauth.engine_auth.codec import decode
+from ecsauth.engine_auth.env_file import read_engine_auth
 from ecsauth.errors import SourceError
 from tests.conftest import Result, b64
 from tests.lab.conftest import S3
 from tests.lab.seaweed import Answer
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 URL = "s3://fleet/ecs.config"
 
 
@@ -46,7 +46,7 @@ def logins(text: str) -> dict[str, str]:
     return {item.match: item.secret for item in view.credentials}
 
 
-def test_published_object_is_pulled(ecsauth: Run, s3: S3, login: Path, target: Path) -> None:
+def test_published_object_is_pulled(ecsauth: RunProgram, s3: S3, login: Path, target: Path) -> None:
     done = ecsauth("publish", login, URL)
     assert done.code == 0, done.err
     assert "s3://fleet/ecs.config: written: 1 registry" in done.out
@@ -62,7 +62,7 @@ def test_published_object_is_pulled(ecsauth: Run, s3: S3, login: Path, target: P
     assert target.stat().st_mode & 0o777 == 0o600
 
 
-def test_every_other_line_of_the_object_stays(ecsauth: Run, s3: S3, login: Path) -> None:
+def test_every_other_line_of_the_object_stays(ecsauth: RunProgram, s3: S3, login: Path) -> None:
     foreign = "\ufeff# a comment\r\nECS_CLUSTER=prod\r\n\r\nexport X='1'\r\nno line at all\r\n"
     s3.put(foreign)
     assert ecsauth("publish", login, URL).code == 0
@@ -76,7 +76,9 @@ def test_every_other_line_of_the_object_stays(ecsauth: Run, s3: S3, login: Path)
     ]
 
 
-def test_object_of_a_megabyte_is_no_matter(ecsauth: Run, s3: S3, login: Path, target: Path) -> None:
+def test_object_of_a_megabyte_is_no_matter(
+    ecsauth: RunProgram, s3: S3, login: Path, target: Path
+) -> None:
     lines = "".join(f"LINE_{number}={'x' * 100}\n" for number in range(9500))
     s3.put(lines)
     assert ecsauth("publish", login, URL).code == 0
@@ -85,7 +87,7 @@ def test_object_of_a_megabyte_is_no_matter(ecsauth: Run, s3: S3, login: Path, ta
     assert logins(target.read_text()) == {"q.io": "p"}
 
 
-def test_object_that_is_too_large_is_refused(ecsauth: Run, s3: S3, login: Path) -> None:
+def test_object_that_is_too_large_is_refused(ecsauth: RunProgram, s3: S3, login: Path) -> None:
     s3.put(b"X" * (16 * 1024 * 1024 + 1))
     done = ecsauth("publish", login, URL)
     assert done.code == 4
@@ -93,7 +95,7 @@ def test_object_that_is_too_large_is_refused(ecsauth: Run, s3: S3, login: Path) 
 
 
 def test_base_supplies_the_other_settings(
-    ecsauth: Run, s3: S3, login: Path, login_file: Callable[..., Path], tmp_path: Path
+    ecsauth: RunProgram, s3: S3, login: Path, login_file: Callable[..., Path], tmp_path: Path
 ) -> None:
     base = tmp_path / "base"
     base.write_text("ECS_CLUSTER=one\n")
@@ -130,7 +132,7 @@ def test_twenty_publishers_at_once_lose_nothing(s3: S3, login_file: Callable[...
 
 
 def test_one_that_always_comes_too_late_gives_up(
-    ecsauth: Run, s3: S3, login: Path, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, s3: S3, login: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ecsauth.targets.s3._LONGEST_PAUSE", 0.01)
     number = 0
@@ -151,7 +153,7 @@ def test_one_that_always_comes_too_late_gives_up(
 
 
 def test_publisher_that_is_killed_between_reading_and_writing_harms_nobody(
-    ecsauth: Run, s3: S3, login: Path
+    ecsauth: RunProgram, s3: S3, login: Path
 ) -> None:
     s3.put("ECS_CLUSTER=x\n")
     arrived: list[str] = []
@@ -189,7 +191,7 @@ def truncate(method: str, path: str, answer: Answer) -> Answer:
 
 @pytest.mark.parametrize("meddle", [flip, truncate])
 def test_damaged_object_is_not_taken(
-    ecsauth: Run, s3: S3, login: Path, target: Path, meddle: Callable[..., Answer]
+    ecsauth: RunProgram, s3: S3, login: Path, target: Path, meddle: Callable[..., Answer]
 ) -> None:
     ecsauth("publish", login, URL)
     before = target.read_bytes()
@@ -205,7 +207,7 @@ def test_damaged_object_is_not_taken(
 
 
 def test_damage_on_the_way_is_asked_for_again(
-    ecsauth: Run, s3: S3, login: Path, target: Path
+    ecsauth: RunProgram, s3: S3, login: Path, target: Path
 ) -> None:
     ecsauth("publish", login, URL)
     times = 0
@@ -238,7 +240,7 @@ def test_damaged_upload_is_refused_by_s3(s3: S3, monkeypatch: pytest.MonkeyPatch
 
 
 def test_unchanged_object_is_neither_read_nor_written(
-    ecsauth: Run, s3: S3, login: Path, target: Path
+    ecsauth: RunProgram, s3: S3, login: Path, target: Path
 ) -> None:
     ecsauth("publish", login, URL)
     assert ecsauth("pull", URL, "--to", target).code == 0
@@ -265,7 +267,7 @@ def test_unchanged_object_is_neither_read_nor_written(
 
 
 def test_changed_object_is_taken(
-    ecsauth: Run, s3: S3, login: Path, login_file: Callable[..., Path], target: Path
+    ecsauth: RunProgram, s3: S3, login: Path, login_file: Callable[..., Path], target: Path
 ) -> None:
     ecsauth("publish", login, URL)
     ecsauth("pull", URL, "--to", target)
@@ -276,7 +278,7 @@ def test_changed_object_is_taken(
 
 
 def test_expired_credentials_are_refused_and_the_present_ones_stay(
-    ecsauth: Run, s3: S3, target: Path
+    ecsauth: RunProgram, s3: S3, target: Path
 ) -> None:
     host = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
     data = json.dumps({host: {"auth": b64("AWS:new")}, "q.io": {"auth": b64("u:p")}})
@@ -296,7 +298,7 @@ def test_expired_credentials_are_refused_and_the_present_ones_stay(
     assert logins(target.read_text()) == {host: "new", "q.io": "p"}
 
 
-def test_whole_file(ecsauth: Run, s3: S3, login: Path, target: Path) -> None:
+def test_whole_file(ecsauth: RunProgram, s3: S3, login: Path, target: Path) -> None:
     s3.put("ECS_CLUSTER=fleet\n# all of it\n")
     ecsauth("publish", login, URL)
     would = ecsauth("pull", URL, "--to", target, "--whole-file", "--dry-run")
@@ -334,7 +336,7 @@ def test_whole_file(ecsauth: Run, s3: S3, login: Path, target: Path) -> None:
 )
 @pytest.mark.parametrize("whole", [[], ["--whole-file"]])
 def test_object_that_the_agent_would_not_read_is_not_taken(
-    ecsauth: Run, s3: S3, target: Path, text: str, whole: list[str]
+    ecsauth: RunProgram, s3: S3, target: Path, text: str, whole: list[str]
 ) -> None:
     s3.put(text)
     before = target.read_bytes()
@@ -363,7 +365,7 @@ def refused(status: int, code: str, **headers: str) -> Callable[[str, str, Answe
     ],
 )
 def test_s3_that_fails_leaves_the_present_file(
-    ecsauth: Run,
+    ecsauth: RunProgram,
     s3: S3,
     login: Path,
     target: Path,
@@ -382,14 +384,16 @@ def test_s3_that_fails_leaves_the_present_file(
 
 
 def test_server_that_is_not_there(
-    ecsauth: Run, login: Path, target: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, login: Path, target: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     assert ecsauth("pull", URL, "--to", target).code == 3
     assert ecsauth("publish", login, URL).code == 4
 
 
-def test_bucket_of_another_region_is_found(ecsauth: Run, s3: S3, login: Path, target: Path) -> None:
+def test_bucket_of_another_region_is_found(
+    ecsauth: RunProgram, s3: S3, login: Path, target: Path
+) -> None:
     ecsauth("publish", login, URL)
     moved = refused(301, "PermanentRedirect", **{"x-amz-bucket-region": "eu-west-1"})
     seen: list[str] = []
@@ -404,14 +408,16 @@ def test_bucket_of_another_region_is_found(ecsauth: Run, s3: S3, login: Path, ta
     assert logins(target.read_text()) == {"q.io": "p"}
 
 
-def test_slow_connection_is_waited_for(ecsauth: Run, s3: S3, login: Path, target: Path) -> None:
+def test_slow_connection_is_waited_for(
+    ecsauth: RunProgram, s3: S3, login: Path, target: Path
+) -> None:
     ecsauth("publish", login, URL)
     s3.between.delay = lambda _: time.sleep(2)
     assert ecsauth("pull", URL, "--to", target).code == 0
 
 
 def test_identity_that_may_only_read_can_pull_and_not_publish(
-    ecsauth: Run, s3: S3, login: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, s3: S3, login: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ecsauth("publish", login, URL)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "READER")
@@ -428,7 +434,7 @@ def test_identity_that_may_only_read_can_pull_and_not_publish(
     assert "does not know these credentials" in done.err
 
 
-def test_versions_are_there_to_go_back_to(ecsauth: Run, s3: S3, login: Path) -> None:
+def test_versions_are_there_to_go_back_to(ecsauth: RunProgram, s3: S3, login: Path) -> None:
     done = ecsauth("publish", login, URL)
     assert "the bucket keeps no versions" in done.err
     s3.client.create_bucket(Bucket="versioned")
@@ -444,7 +450,9 @@ def test_versions_are_there_to_go_back_to(ecsauth: Run, s3: S3, login: Path) -> 
     assert len(found["Versions"]) == 2
 
 
-def test_bucket_that_the_public_can_read_is_refused(ecsauth: Run, s3: S3, login: Path) -> None:
+def test_bucket_that_the_public_can_read_is_refused(
+    ecsauth: RunProgram, s3: S3, login: Path
+) -> None:
     group = "http://acs.amazonaws.com/groups/global/AllUsers"
     acl = (
         "<AccessControlPolicy><Owner><ID>a</ID></Owner><AccessControlList><Grant>"
@@ -492,7 +500,7 @@ def test_bucket_that_the_public_can_read_is_refused(ecsauth: Run, s3: S3, login:
     ],
 )
 def test_look_that_is_forbidden_is_named(
-    ecsauth: Run, s3: S3, login: Path, part: str, action: str
+    ecsauth: RunProgram, s3: S3, login: Path, part: str, action: str
 ) -> None:
     denied = refused(403, "AccessDenied")
     fine = b"<PublicAccessBlockConfiguration/>"
@@ -511,7 +519,7 @@ def test_look_that_is_forbidden_is_named(
 
 
 def test_owner_of_the_bucket_is_told_to_s3_in_every_call(
-    ecsauth: Run, s3: S3, login: Path, target: Path
+    ecsauth: RunProgram, s3: S3, login: Path, target: Path
 ) -> None:
     assert ecsauth("publish", login, URL, "--expected-bucket-owner=123456789012").code == 0
     assert ecsauth("pull", f"{URL}?expected_bucket_owner=123456789012", "--to", target).code == 0
@@ -524,7 +532,7 @@ def test_owner_of_the_bucket_is_told_to_s3_in_every_call(
 
 
 def test_refresh_publishes_what_is_due_and_only_that(
-    ecsauth: Run, s3: S3, login: Path, target: Path
+    ecsauth: RunProgram, s3: S3, login: Path, target: Path
 ) -> None:
     for _ in range(2):
         done = ecsauth("refresh", login, "--to", URL, "--to", target)
@@ -534,7 +542,9 @@ def test_refresh_publishes_what_is_due_and_only_that(
     assert "s3://fleet/ecs.config: up to date" in done.out
 
 
-def test_object_is_a_source_for_refresh(ecsauth: Run, s3: S3, login: Path, target: Path) -> None:
+def test_object_is_a_source_for_refresh(
+    ecsauth: RunProgram, s3: S3, login: Path, target: Path
+) -> None:
     ecsauth("publish", login, URL)
     for words in ("written", "nothing has changed"):
         done = ecsauth("refresh", URL, "--to", target)
@@ -543,7 +553,7 @@ def test_object_is_a_source_for_refresh(ecsauth: Run, s3: S3, login: Path, targe
 
 
 def test_secret_reaches_the_object_and_nothing_else(
-    ecsauth: Run, s3: S3, login_file: Callable[..., Path], target: Path, tmp_path: Path
+    ecsauth: RunProgram, s3: S3, login_file: Callable[..., Path], target: Path, tmp_path: Path
 ) -> None:
     secret = "c4n4ry-of-s3"
     login = login_file({"q.io": {"auth": b64(f"u:{secret}")}})
@@ -571,7 +581,7 @@ def test_secret_reaches_the_object_and_nothing_else(
 
 
 def test_base_does_not_lose_what_can_only_be_mended(
-    ecsauth: Run, s3: S3, login: Path, tmp_path: Path
+    ecsauth: RunProgram, s3: S3, login: Path, tmp_path: Path
 ) -> None:
     lines = json.dumps({"r.io": {"auth": b64("u:p")}}, indent=1)
     s3.put(f"ECS_ENGINE_AUTH_TYPE=dockercfg\nECS_ENGINE_AUTH_DATA={lines}\n")
@@ -587,7 +597,7 @@ def test_base_does_not_lose_what_can_only_be_mended(
 
 
 def test_whole_file_of_the_other_kind_is_refused(
-    ecsauth: Run, s3: S3, login: Path, target: Path
+    ecsauth: RunProgram, s3: S3, login: Path, target: Path
 ) -> None:
     assert ecsauth("publish", login, f"{URL}.json").code == 0
     assert json.loads(s3.text("ecs.config.json"))["EngineAuthType"] == "dockercfg"
@@ -600,7 +610,9 @@ def test_whole_file_of_the_other_kind_is_refused(
     assert ecsauth("explain", "q.io/a", "--from", f"{URL}.json").out.count("user u") == 1
 
 
-def test_bucket_that_cannot_be_judged_is_not_written(ecsauth: Run, s3: S3, login: Path) -> None:
+def test_bucket_that_cannot_be_judged_is_not_written(
+    ecsauth: RunProgram, s3: S3, login: Path
+) -> None:
     failing = refused(500, "InternalError")
 
     def meddle(method: str, path: str, answer: Answer) -> Answer:
@@ -612,7 +624,7 @@ def test_bucket_that_cannot_be_judged_is_not_written(ecsauth: Run, s3: S3, login
 
 
 def test_owner_in_the_settings_counts_for_every_command(
-    ecsauth: Run, s3: S3, login: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, s3: S3, login: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ECSAUTH_EXPECTED_BUCKET_OWNER", "123456789012")
     ecsauth("publish", login, URL)
@@ -627,7 +639,7 @@ def test_owner_in_the_settings_counts_for_every_command(
 
 
 def test_expiry_of_the_first_token_is_in_the_metadata(
-    ecsauth: Run, s3: S3, aws_token: str, target: Path
+    ecsauth: RunProgram, s3: S3, aws_token: str, target: Path
 ) -> None:
     done = ecsauth("publish", aws_token, URL)
     assert done.code == 0, done.err
@@ -644,14 +656,16 @@ def aws_token(login_file: Callable[..., Path]) -> str:
     return str(login_file({host: {"auth": b64(f"AWS:{b64(payload)}")}}))
 
 
-def test_foreign_metadata_stays(ecsauth: Run, s3: S3, login: Path) -> None:
+def test_foreign_metadata_stays(ecsauth: RunProgram, s3: S3, login: Path) -> None:
     s3.put("ECS_CLUSTER=x\n", Metadata={"team": "infra", "ecsauth-expires": "2020-01-01T00:00:00Z"})
     assert ecsauth("publish", login, URL).code == 0
     metadata = s3.client.head_object(Bucket="fleet", Key="ecs.config")["Metadata"]
     assert set(metadata) == {"team", "ecsauth-version", "ecsauth-issued"}
 
 
-def test_check_explain_and_status_look_into_the_object(ecsauth: Run, s3: S3, login: Path) -> None:
+def test_check_explain_and_status_look_into_the_object(
+    ecsauth: RunProgram, s3: S3, login: Path
+) -> None:
     ecsauth("publish", login, URL)
     assert "nothing wrong: the agent reads 1 login" in ecsauth("check", URL).out
     assert "user u, password, from q.io" in ecsauth("explain", "q.io/app", "--from", URL).out

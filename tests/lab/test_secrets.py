@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from ecsauth.engine_auth import EngineAuth, decode
+from ecsauth.engine_auth.codec import EngineAuth, decode
 from tests.conftest import Result, b64
 from tests.lab.moto import REGION, Moto
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 ECS = json.dumps({"username": "bot", "password": "pa:ss"})
 DOCKER = json.dumps({"auths": {"a.io": {"auth": b64("u:p")}, "b.io": {"auth": b64("v:q")}}})
 NESTED = json.dumps({"prod": {"quay": {"username": "n", "password": "p"}, "hub": "bare"}})
@@ -23,7 +23,7 @@ def entries(result: Result) -> dict[str, tuple[str, str]]:
     return {item.match: (item.username, item.secret) for item in view.credentials}
 
 
-def convert(ecsauth: Run, *sources: str) -> Result:
+def convert(ecsauth: RunProgram, *sources: str) -> Result:
     return ecsauth("convert", "--output=data", *sources)
 
 
@@ -56,14 +56,16 @@ SHAPES = [
 @pytest.mark.parametrize("service", ["secretsmanager", "ssm"])
 @pytest.mark.parametrize(("text", "query", "found"), SHAPES)
 def test_shapes(
-    ecsauth: Run, moto: Moto, service: str, text: str, query: str, found: dict[str, object]
+    ecsauth: RunProgram, moto: Moto, service: str, text: str, query: str, found: dict[str, object]
 ) -> None:
     make = secret if service == "secretsmanager" else parameter
     make(moto, "team/login", text)
     assert entries(convert(ecsauth, f"{service}:team/login{query}")) == found
 
 
-def test_arn_says_the_region(ecsauth: Run, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arn_says_the_region(
+    ecsauth: RunProgram, moto: Moto, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arn = secret(moto, "login", ECS)
     monkeypatch.delenv("AWS_REGION")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
@@ -73,7 +75,7 @@ def test_arn_says_the_region(ecsauth: Run, moto: Moto, monkeypatch: pytest.Monke
     assert entries(convert(ecsauth, f"secretsmanager:login?registry=q.io&region={REGION}"))
 
 
-def test_version_stage(ecsauth: Run, moto: Moto) -> None:
+def test_version_stage(ecsauth: RunProgram, moto: Moto) -> None:
     secret(moto, "login", ECS)
     newer = json.dumps({"username": "bot", "password": "newer"})
     moto.client("secretsmanager").put_secret_value(SecretId="login", SecretString=newer)
@@ -99,7 +101,7 @@ def test_version_stage(ecsauth: Run, moto: Moto) -> None:
     ],
 )
 def test_wrong_shapes(
-    ecsauth: Run, moto: Moto, service: str, text: str, query: str, words: str
+    ecsauth: RunProgram, moto: Moto, service: str, text: str, query: str, words: str
 ) -> None:
     make = secret if service == "secretsmanager" else parameter
     make(moto, "login", text)
@@ -111,7 +113,9 @@ def test_wrong_shapes(
 
 
 @pytest.mark.parametrize("query", ["max(@)", "keys(password)", "join(',',@)", "foo(@)"])
-def test_query_that_does_not_fit_shows_no_secret(ecsauth: Run, moto: Moto, query: str) -> None:
+def test_query_that_does_not_fit_shows_no_secret(
+    ecsauth: RunProgram, moto: Moto, query: str
+) -> None:
     secret(moto, "login", json.dumps({"username": "bot", "password": "HUNTER2"}))
     result = convert(ecsauth, f"secretsmanager:login?registry=q.io&query={query}")
     assert result.code == 3
@@ -120,14 +124,14 @@ def test_query_that_does_not_fit_shows_no_secret(ecsauth: Run, moto: Moto, query
 
 
 def test_query_that_is_no_jmespath_is_refused_before_anything_is_asked(
-    ecsauth: Run, moto: Moto
+    ecsauth: RunProgram, moto: Moto
 ) -> None:
     result = convert(ecsauth, "secretsmanager:absent?registry=q.io&query=[[")
     assert result.code == 2
     assert "is not JMESPath" in result.err
 
 
-def test_binary_missing_and_deleted(ecsauth: Run, moto: Moto) -> None:
+def test_binary_missing_and_deleted(ecsauth: RunProgram, moto: Moto) -> None:
     client = moto.client("secretsmanager")
     client.create_secret(Name="binary", SecretBinary=b"\x00\x01")
     secret(moto, "deleted", ECS)
@@ -152,7 +156,7 @@ def test_binary_missing_and_deleted(ecsauth: Run, moto: Moto) -> None:
     ],
 )
 def test_denied_action_and_who_was_denied_are_named(
-    ecsauth: Run, moto: Moto, monkeypatch: pytest.MonkeyPatch, source: str, action: str
+    ecsauth: RunProgram, moto: Moto, monkeypatch: pytest.MonkeyPatch, source: str, action: str
 ) -> None:
     secret(moto, "login", ECS)
     parameter(moto, "login", ECS)
@@ -172,7 +176,7 @@ def test_denied_action_and_who_was_denied_are_named(
     ],
 )
 def test_named_action_is_all_that_is_needed(
-    ecsauth: Run, moto: Moto, monkeypatch: pytest.MonkeyPatch, source: str, action: str
+    ecsauth: RunProgram, moto: Moto, monkeypatch: pytest.MonkeyPatch, source: str, action: str
 ) -> None:
     secret(moto, "login", ECS)
     parameter(moto, "login", ECS)
@@ -182,7 +186,7 @@ def test_named_action_is_all_that_is_needed(
 
 
 def test_role_is_assumed_with_its_external_id(
-    ecsauth: Run, moto: Moto, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, moto: Moto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret(moto, "login", ECS)
     role = "arn:aws:iam::123456789012:role/reader"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.settings import NAMES, load_settings
+from ecsauth.host.settings_file import NAMES, load_settings
 from tests.lab.box import PROJECT, Box, booted_box
 
 SAMPLE = PROJECT / "samples" / "ecsauth.env"

@@ -16,9 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ecsauth.fleet.values import (
-    last_line,
-)
+from ecsauth.fleet.values import last_line
 from tests.conftest import missing
 from tests.lab.box import PROJECT, Box, booted_box
 

@@ -18,7 +18,7 @@ from tests.conftest import Result, b64
 from tests.lab.conftest import IMAGE, Certificates, Docker
 from tests.unit.test_agent import agent_api
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def agent(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     docker.remove("ecs-agent")
 
 
-def status(ecsauth: Run, target: Path) -> dict[str, Any]:
+def status(ecsauth: RunProgram, target: Path) -> dict[str, Any]:
     metadata = {"Cluster": "lab", "ContainerInstanceArn": "arn:lab", "Version": "v1"}
     tasks = {"Tasks": [{"KnownStatus": "RUNNING"}, {"KnownStatus": "STOPPED"}]}
     with agent_api(metadata=json.dumps(metadata), tasks=json.dumps(tasks)) as url:
@@ -57,7 +57,7 @@ def status(ecsauth: Run, target: Path) -> dict[str, Any]:
 
 
 def test_pending_until_the_container_is_made_anew(
-    ecsauth: Run, agent: Callable[..., None], login_file: Callable[..., Path], tmp_path: Path
+    ecsauth: RunProgram, agent: Callable[..., None], login_file: Callable[..., Path], tmp_path: Path
 ) -> None:
     target = tmp_path / "ecs.config"
     target.write_text("ECS_DATADIR=/data\n")
@@ -85,7 +85,7 @@ def test_pending_until_the_container_is_made_anew(
     ],
 )
 def test_verdict_of_a_restart(
-    ecsauth: Run,
+    ecsauth: RunProgram,
     agent: Callable[..., None],
     tmp_path: Path,
     text: str,
@@ -99,7 +99,7 @@ def test_verdict_of_a_restart(
 
 
 def test_no_container_is_no_risk(
-    ecsauth: Run, docker: Docker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, docker: Docker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", docker.host)
     docker.remove("ecs-agent")
@@ -149,7 +149,7 @@ def tls_in_front_of(docker: Docker, certificates: Certificates) -> Iterator[str]
 
 
 def test_docker_is_reached_with_the_certificate_of_the_environment(
-    ecsauth: Run,
+    ecsauth: RunProgram,
     docker: Docker,
     agent: Callable[..., None],
     certificates: Certificates,

@@ -19,7 +19,7 @@ from tests.conftest import Result
 from tests.lab.box import PROJECT
 from tests.lab.moto import REGION, Moto
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 SAMPLES = PROJECT / "samples"
 TEMPLATES = sorted(path.name for path in SAMPLES.glob("*.yaml") if path.name != "user-data.yaml")
 LOGIN = '{"username":"u","password":"n0t-to-be-seen"}'
@@ -190,7 +190,7 @@ def test_permissions_of_the_roles_are_those_of_the_samples(
 
 
 def test_function_publishes_and_an_instance_pulls_with_just_these_permissions(
-    ecsauth: Run,
+    ecsauth: RunProgram,
     moto: Moto,
     stacks: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.ecs_config import read_engine_auth
-from ecsauth.engine_auth import decode
+from ecsauth.engine_auth.codec import decode
+from ecsauth.engine_auth.env_file import read_engine_auth
 from tests.conftest import missing, need, need_root
 from tests.lab.box import PROJECT, Box, machine
 from tests.lab.conftest import Docker

@@ -22,7 +22,7 @@ from tests.conftest import Result, b64
 from tests.lab.conftest import HTPASSWD, Certificates, Registry, running_registry
 from tests.lab.server import free_port
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 REFRESH_TOKEN = "refresh-token-of-the-lab"
 
 
@@ -130,7 +130,7 @@ def verdicts(result: Result) -> dict[str, tuple[str, str]]:
     ("password", "code", "outcome"), [("pa:ss=w$rd", 0, "accepted"), ("wrong", 3, "refused")]
 )
 def test_password_on_plain_loopback(
-    ecsauth: Run,
+    ecsauth: RunProgram,
     registry: Registry,
     login_file: Callable[..., Path],
     password: str,
@@ -147,13 +147,13 @@ def test_password_on_plain_loopback(
 
 
 def test_private_ca(
-    ecsauth: Run,
+    ecsauth: RunProgram,
     certificates: Certificates,
     login_file: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # 127.0.0.1 is insecure by itself, so the registry goes by a name that is not
-    monkeypatch.setattr("ecsauth.verify.is_loopback", lambda _: False)
+    monkeypatch.setattr("ecsauth.registries.verify.is_loopback", lambda _: False)
     with secure_registry(certificates, HTPASSWD) as host:
         path = login_file({host: {"auth": b64("ci-bot:secret")}})
         untrusted = ecsauth("verify", path, "--json")
@@ -179,7 +179,7 @@ def test_private_ca(
     ],
 )
 def test_token_server(
-    ecsauth: Run,
+    ecsauth: RunProgram,
     certificates: Certificates,
     login_file: Callable[..., Path],
     entry: dict[str, str],
@@ -199,7 +199,7 @@ def test_token_server(
 
 
 def test_nothing_is_sent_to_a_plain_http_realm(
-    ecsauth: Run, certificates: Certificates, login_file: Callable[..., Path]
+    ecsauth: RunProgram, certificates: Certificates, login_file: Callable[..., Path]
 ) -> None:
     with token_server(certificates, tls=False) as tokens:
         realm = token_auth(certificates, f"http://127.0.0.1:{tokens.port}/token")
@@ -213,7 +213,7 @@ def test_nothing_is_sent_to_a_plain_http_realm(
     assert tokens.log == []
 
 
-def test_dead_port_and_unknown_name(ecsauth: Run, login_file: Callable[..., Path]) -> None:
+def test_dead_port_and_unknown_name(ecsauth: RunProgram, login_file: Callable[..., Path]) -> None:
     dead = f"127.0.0.1:{free_port()}"
     result = ecsauth("verify", login_file({dead: {"auth": b64("u:p")}}), "--json")
     assert result.code == 3
@@ -221,7 +221,7 @@ def test_dead_port_and_unknown_name(ecsauth: Run, login_file: Callable[..., Path
 
 
 def test_server_that_sends_a_byte_a_second_is_given_up(
-    ecsauth: Run, login_file: Callable[..., Path]
+    ecsauth: RunProgram, login_file: Callable[..., Path]
 ) -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -251,7 +251,7 @@ def test_server_that_sends_a_byte_a_second_is_given_up(
     assert verdicts(result)[host][0] == "unreachable"
 
 
-def test_verify_of_a_target(ecsauth: Run, registry: Registry, tmp_path: Path) -> None:
+def test_verify_of_a_target(ecsauth: RunProgram, registry: Registry, tmp_path: Path) -> None:
     target = tmp_path / "ecs.config"
     auth = b64(f"{registry.username}:{registry.password}")
     data = json.dumps({registry.host: {"auth": auth}})
@@ -270,7 +270,7 @@ def test_verify_of_a_target(ecsauth: Run, registry: Registry, tmp_path: Path) ->
 
 
 def test_migrate_leaves_out_what_a_registry_refuses(
-    ecsauth: Run, registry: Registry, login_file: Callable[..., Path], tmp_path: Path
+    ecsauth: RunProgram, registry: Registry, login_file: Callable[..., Path], tmp_path: Path
 ) -> None:
     target = tmp_path / "ecs.config"
     dead = f"127.0.0.1:{free_port()}"

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from ecsauth.credential import Credential, Fetched
-from ecsauth.engine_auth import decode
+from ecsauth.agent.restart.ports import Agent, Drainer
+from ecsauth.app.pipeline import Brought, DueOptions, Flow, bring
+from ecsauth.app.ports import Ports
+from ecsauth.app.requests import AgentAccess, MergeOptions
+from ecsauth.app.update import Outcome
+from ecsauth.app.wiring import SystemEdges
+from ecsauth.credentials.credential import Credential, Fetched
+from ecsauth.credentials.freshness import Leases
+from ecsauth.credentials.registry import parse_auth_key
+from ecsauth.engine_auth.codec import EngineAuth, decode
+from ecsauth.engine_auth.layouts import ENV_FILE, Layout
 from ecsauth.errors import EcsauthError, SourceError
-from ecsauth.layout import ENV_FILE, Layout
-from ecsauth.lease import Leases
-from ecsauth.registry import parse_auth_key
+from ecsauth.sources.source import Source
+from ecsauth.targets.target import Target
 
 HOUR = 3600
 
@@ -84,8 +94,11 @@ class MemoryTarget:
     writes: int = 0
     failing: EcsauthError | None = None
 
+    def __post_init__(self) -> None:
+        self.key = self.name
+
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         yield
 
     def read(self) -> bytes:
@@ -112,5 +125,90 @@ class DictMemory:
     def recall(self, target: str) -> Leases:
         return self.known.get(target, Leases("salt"))
 
-    def keep(self, target: str, leases: Leases) -> None:
-        self.known[target] = leases
+
+def bring_due(
+    sources: Sequence[Source],
+    targets: Sequence[Target],
+    memory: DictMemory,
+    now: float,
+    merge: MergeOptions | None = None,
+    **due: Any,
+) -> Brought:
+    """Bring what is due, and remember it, as refresh does."""
+    flow = Flow(merge or MergeOptions(), DueOptions(**due))
+    done = bring(sources, targets, flow, memory.recall, now=now)
+    for result in done.results:
+        if result.leases is not None and not flow.merge.dry_run:
+            memory.known[result.target.key] = result.leases
+    return done
+
+
+def bring_all(
+    sources: Sequence[Source], target: Target, merge: MergeOptions | None = None, *, now: float
+) -> Outcome:
+    """Bring everything into one target, as migrate does; raise its error."""
+    (result,) = bring(sources, [target], Flow(merge or MergeOptions()), now=now).results
+    if result.error is not None:
+        raise result.error
+    return result.outcome
+
+
+@dataclass
+class Heard:
+    """Takes what people should know, and keeps it: (kind, line)."""
+
+    lines: list[tuple[str, str]] = field(default_factory=list)
+
+    def __call__(self, kind: str, text: str, hint: str = "") -> None:
+        self.lines.append((kind, f"{text}; {hint}" if hint else text))
+
+    def of(self, kind: str) -> str:
+        """Return the lines of one kind."""
+        return "\n".join(line for each, line in self.lines if each == kind)
+
+
+@dataclass
+class Ticks:
+    """A monotonic clock that sleeping moves."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass(frozen=True)
+class FakeEdges(SystemEdges):
+    """The edges of this host, but for the agent and what drains its instance."""
+
+    the_agent: Agent | None = None
+    make_drainer: Callable[[float, Callable[[str], None], str], Drainer] | None = None
+
+    def agent(self, access: AgentAccess, settings: EngineAuth | None) -> Agent:
+        assert self.the_agent is not None
+        return self.the_agent
+
+    def drainer(
+        self, timeout: float, ports: Ports, remember: Callable[[str], None], remembered: str
+    ) -> Drainer:
+        assert self.make_drainer is not None
+        return self.make_drainer(timeout, remember, remembered)
+
+
+def fake_ports(edges: FakeEdges, say: Heard, clock: Callable[[], float] = time.time) -> Ports:
+    """Return ports whose sleep takes no time."""
+    ticks = Ticks()
+    return Ports(
+        edges=edges,
+        environment=edges.environment,
+        stdin=edges.stdin,
+        stdout=edges.stdout,
+        say=say,
+        now=clock,
+        monotonic=ticks,
+        sleep=ticks.sleep,
+        chance=lambda: 0.0,
+    )

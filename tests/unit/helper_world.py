@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
 
-from ecsauth.helper.cache import CachedToken, FileCache
-from ecsauth.helper.protocol import Login, login_reply
-from ecsauth.helper.sdk_files import read_sdk_files
+from ecsauth.token_cache.cache import CachedToken, FileCache
+from ecsauth.token_cache.sdk_files import read_sdk_files
+from ecsauth.token_cache.server import Login, login_reply
 
 HOST = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
 LIFE = 12 * 3600
@@ -62,9 +62,9 @@ class World:
         assert files is not None
         cache = FileCache(self.cache, self.environment, str(self.home))
         cache.answer(HOST, "a" * 40, token(time.time()), self.reply.rstrip(b"\n"), files)
-        self.settle()
+        self.discard_rollback()
 
-    def settle(self, seconds: float = 5.0) -> None:
+    def discard_rollback(self, seconds: float = 5.0) -> None:
         """Let the folder's time be a while ago, as it is for every hit but the first."""
         past = time.time() - seconds
         os.utime(self.answers, (past, past))

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ecsauth.agent.container import inspect_agent, read_attributes
+from ecsauth.agent.datadir import NOT_RUNNING, SAFE, UNKNOWN, UNSAFE, judge
 from ecsauth.agent.introspection import count_running_tasks, count_tasks, read_metadata
-from ecsauth.datadir import NOT_RUNNING, SAFE, UNKNOWN, UNSAFE, judge
 from ecsauth.errors import EcsauthError
 
 BIND: dict[str, Any] = {"Type": "bind", "Source": "/var/lib/ecs/data", "Destination": "/data"}

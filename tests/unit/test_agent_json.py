@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from ecsauth.agent_json import is_untidy, read_engine_auth, write_engine_auth
-from ecsauth.engine_auth import EngineAuth
+from ecsauth.engine_auth.agent_json import is_untidy, read_engine_auth, write_engine_auth
+from ecsauth.engine_auth.codec import EngineAuth
 from ecsauth.errors import TargetError
 
 NEW = EngineAuth("dockercfg", '{"q.io":{"auth":"dTpw"}}')

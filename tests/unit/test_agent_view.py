@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from ecsauth import ecs_config
-from ecsauth.engine_auth import Resolution, decode, resolve
+from ecsauth.engine_auth import env_file as ecs_config
+from ecsauth.engine_auth.codec import decode
+from ecsauth.engine_auth.resolve import Resolution, resolve
 from tests.conftest import DATA
 
 _VIEW = json.loads((DATA / "agent-view.json").read_text())

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from ecsauth import files, locks
+from ecsauth.host import atomic_file as files
+from ecsauth.host import locks
 from tests.conftest import Result, b64
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 BEFORE = b"ECS_CLUSTER=x\n"
 CANARY = "hunter2canary"
 
@@ -116,7 +117,7 @@ BAD_FILES: dict[str, tuple[bytes | dict[str, Any], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_bad_login_file(ecsauth: Run, tmp_path: Path, target: Path, name: str) -> None:
+def test_bad_login_file(ecsauth: RunProgram, tmp_path: Path, target: Path, name: str) -> None:
     content, words = BAD_FILES[name]
     path = tmp_path / "config.json"
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
@@ -126,7 +127,7 @@ def test_bad_login_file(ecsauth: Run, tmp_path: Path, target: Path, name: str) -
 
 
 def test_good_login_file_is_written(
-    ecsauth: Run, login_file: Callable[..., Path], target: Path
+    ecsauth: RunProgram, login_file: Callable[..., Path], target: Path
 ) -> None:
     """The positive control of every test in this file."""
     result = ecsauth("migrate", login_file({"q.io": ENTRY}), "--to", target)
@@ -136,7 +137,7 @@ def test_good_login_file_is_written(
 
 
 def test_one_bad_entry_does_not_stop_the_good_ones(
-    ecsauth: Run, login_file: Callable[..., Path], target: Path
+    ecsauth: RunProgram, login_file: Callable[..., Path], target: Path
 ) -> None:
     result = ecsauth("migrate", login_file({"q.io": ENTRY, "a.io": {"auth": "!"}}), "--to", target)
     assert result.code == 3
@@ -153,7 +154,7 @@ def test_one_bad_entry_does_not_stop_the_good_ones(
     ],
 )
 def test_bad_helper(
-    ecsauth: Run,
+    ecsauth: RunProgram,
     login_file: Callable[..., Path],
     target: Path,
     helpers: Callable[[str, str], Path],
@@ -168,7 +169,7 @@ def test_bad_helper(
 
 @pytest.mark.parametrize("name", ["absent.json", "directory", "fifo", "huge.json"])
 def test_login_file_that_cannot_be_read(
-    ecsauth: Run, tmp_path: Path, target: Path, name: str
+    ecsauth: RunProgram, tmp_path: Path, target: Path, name: str
 ) -> None:
     (tmp_path / "directory").mkdir()
     os.mkfifo(tmp_path / "fifo")
@@ -184,7 +185,7 @@ def test_login_file_that_cannot_be_read(
     untouched(target)
 
 
-def test_no_login_file_at_all(ecsauth: Run, target: Path) -> None:
+def test_no_login_file_at_all(ecsauth: RunProgram, target: Path) -> None:
     expect(
         ecsauth("migrate", "--to", target),
         3,
@@ -195,7 +196,7 @@ def test_no_login_file_at_all(ecsauth: Run, target: Path) -> None:
     untouched(target)
 
 
-def test_variable_that_is_not_set(ecsauth: Run, target: Path) -> None:
+def test_variable_that_is_not_set(ecsauth: RunProgram, target: Path) -> None:
     expect(
         ecsauth("migrate", "env:DOCKER_AUTH_CONFIG", "--to", target),
         3,
@@ -212,7 +213,11 @@ def test_variable_that_is_not_set(ecsauth: Run, target: Path) -> None:
     ],
 )
 def test_what_dockercfg_cannot_carry(
-    ecsauth: Run, login_file: Callable[..., Path], target: Path, entry: dict[str, str], words: str
+    ecsauth: RunProgram,
+    login_file: Callable[..., Path],
+    target: Path,
+    entry: dict[str, str],
+    words: str,
 ) -> None:
     path = login_file({"q.io": entry})
     expect(
@@ -222,7 +227,9 @@ def test_what_dockercfg_cannot_carry(
     assert ecsauth("migrate", path, "--to", target).code == 0
 
 
-def test_value_over_the_limit(ecsauth: Run, login_file: Callable[..., Path], target: Path) -> None:
+def test_value_over_the_limit(
+    ecsauth: RunProgram, login_file: Callable[..., Path], target: Path
+) -> None:
     path = login_file(
         {f"r{number}.io": {"auth": b64(f"u:{CANARY}" + "p" * 2700)} for number in range(46)}
     )
@@ -236,7 +243,7 @@ def test_value_over_the_limit(ecsauth: Run, login_file: Callable[..., Path], tar
 
 
 def test_line_over_the_limit_of_docker_is_written_with_a_warning(
-    ecsauth: Run, login_file: Callable[..., Path], target: Path
+    ecsauth: RunProgram, login_file: Callable[..., Path], target: Path
 ) -> None:
     path = login_file({f"r{number}.io": {"auth": b64("u:" + "p" * 2700)} for number in range(20)})
     result = ecsauth("migrate", path, "--to", target)
@@ -246,7 +253,7 @@ def test_line_over_the_limit_of_docker_is_written_with_a_warning(
 
 
 def test_target_that_is_no_file(
-    ecsauth: Run, login_file: Callable[..., Path], tmp_path: Path
+    ecsauth: RunProgram, login_file: Callable[..., Path], tmp_path: Path
 ) -> None:
     path = login_file({"q.io": ENTRY})
     os.mkfifo(tmp_path / "fifo")
@@ -265,7 +272,7 @@ def test_target_that_is_no_file(
 
 
 def test_broken_json_target_is_left_alone(
-    ecsauth: Run, login_file: Callable[..., Path], tmp_path: Path
+    ecsauth: RunProgram, login_file: Callable[..., Path], tmp_path: Path
 ) -> None:
     target = tmp_path / "ecs.config.json"
     target.write_text("{broken")
@@ -293,7 +300,7 @@ def _open_path_to(path: Path) -> None:
 
 
 def test_target_without_permission_says_sudo(
-    ecsauth: Run, login_file: Callable[..., Path], target: Path
+    ecsauth: RunProgram, login_file: Callable[..., Path], target: Path
 ) -> None:
     path = login_file({"q.io": ENTRY})
     path.chmod(0o644)
@@ -306,7 +313,7 @@ def test_target_without_permission_says_sudo(
 
 
 def test_read_only_target_in_a_writable_directory_is_respected(
-    ecsauth: Run, login_file: Callable[..., Path], target: Path
+    ecsauth: RunProgram, login_file: Callable[..., Path], target: Path
 ) -> None:
     path = login_file({"q.io": ENTRY})
     path.chmod(0o644)
@@ -319,7 +326,7 @@ def test_read_only_target_in_a_writable_directory_is_respected(
 
 
 def test_login_file_without_permission_says_sudo(
-    ecsauth: Run, login_file: Callable[..., Path], target: Path
+    ecsauth: RunProgram, login_file: Callable[..., Path], target: Path
 ) -> None:
     path = login_file({"q.io": ENTRY})
     path.chmod(0)
@@ -328,7 +335,9 @@ def test_login_file_without_permission_says_sudo(
     expect(result, 3, "permission denied", "sudo")
 
 
-def test_lock_not_had_in_time(ecsauth: Run, login_file: Callable[..., Path], target: Path) -> None:
+def test_lock_not_had_in_time(
+    ecsauth: RunProgram, login_file: Callable[..., Path], target: Path
+) -> None:
     with locks.locked(target, 0):
         result = ecsauth(
             "migrate", login_file({"q.io": ENTRY}), "--to", target, "--lock-timeout=0.2"

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.helper.bundle import archive, config_text
+from ecsauth.installation.bundle import archive, config_text
 from tests.conftest import Result
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 HOST = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
 PUBLIC = "public.ecr.aws"
 
@@ -54,7 +54,7 @@ def unpacked(path: Path, into: Path) -> Path:
 
 
 def test_archive_has_one_private_config_for_all_registries(
-    ecsauth: Run, target: Path, tmp_path: Path
+    ecsauth: RunProgram, target: Path, tmp_path: Path
 ) -> None:
     result = ecsauth("bundle", target)
     assert (result.code, result.out) == (0, f"{target}: written\n")
@@ -70,13 +70,13 @@ def test_archive_has_one_private_config_for_all_registries(
     assert target.stat().st_mode & 0o7777 == 0o644
 
 
-def test_owners_have_names_too(ecsauth: Run, target: Path) -> None:
+def test_owners_have_names_too(ecsauth: RunProgram, target: Path) -> None:
     ecsauth("bundle", target)
     done = subprocess.run(["tar", "-tvzf", target], capture_output=True, text=True, check=True)
     assert [line.split()[1] for line in done.stdout.splitlines()] == ["root/root"] * 2
 
 
-def test_registries_get_the_helper_each(ecsauth: Run, target: Path, tmp_path: Path) -> None:
+def test_registries_get_the_helper_each(ecsauth: RunProgram, target: Path, tmp_path: Path) -> None:
     assert ecsauth("bundle", target, PUBLIC, HOST.upper(), PUBLIC, "--quiet").err == ""
     document = json.loads(unpacked(target, tmp_path / "task").read_text())
     assert document == {"credHelpers": {HOST: "ecr-login", PUBLIC: "ecr-login"}}
@@ -87,7 +87,7 @@ def test_registries_get_the_helper_each(ecsauth: Run, target: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati"])
 def test_bytes_and_mode_are_the_same_whatever_umask_and_time_zone(
-    ecsauth: Run, target: Path, monkeypatch: pytest.MonkeyPatch, umask: int, zone: str
+    ecsauth: RunProgram, target: Path, monkeypatch: pytest.MonkeyPatch, umask: int, zone: str
 ) -> None:
     monkeypatch.setenv("TZ", zone)
     time.tzset()
@@ -102,12 +102,12 @@ def test_bytes_and_mode_are_the_same_whatever_umask_and_time_zone(
     assert target.stat().st_mode & 0o7777 == 0o644
 
 
-def test_header_of_gzip_has_neither_name_nor_time(ecsauth: Run, target: Path) -> None:
+def test_header_of_gzip_has_neither_name_nor_time(ecsauth: RunProgram, target: Path) -> None:
     ecsauth("bundle", target)
     assert target.read_bytes()[:10] == bytes([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255])
 
 
-def test_second_run_writes_nothing(ecsauth: Run, target: Path) -> None:
+def test_second_run_writes_nothing(ecsauth: RunProgram, target: Path) -> None:
     ecsauth("bundle", target)
     before = target.stat().st_ino, target.stat().st_ctime_ns
     assert ecsauth("bundle", target).out == f"{target}: up to date\n"
@@ -118,7 +118,7 @@ def test_second_run_writes_nothing(ecsauth: Run, target: Path) -> None:
 
 
 def test_date_of_the_members_is_source_date_epoch(
-    ecsauth: Run, target: Path, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
     assert ecsauth("bundle", target).code == 0
@@ -130,7 +130,7 @@ def test_date_of_the_members_is_source_date_epoch(
 
 @pytest.mark.parametrize("text", ["-1", "1.5", "now", "²", str(8**11), "9" * 5000])
 def test_date_that_is_none_is_refused(
-    ecsauth: Run, target: Path, monkeypatch: pytest.MonkeyPatch, text: str
+    ecsauth: RunProgram, target: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
     result = ecsauth("bundle", target)
@@ -142,14 +142,14 @@ def test_date_that_is_none_is_refused(
 @pytest.mark.parametrize(
     "name", ["docker.io", f"{HOST}/app", f"{HOST}.evil.example", f"http://{HOST}"]
 )
-def test_registry_that_is_not_ecr_is_refused(ecsauth: Run, target: Path, name: str) -> None:
+def test_registry_that_is_not_ecr_is_refused(ecsauth: RunProgram, target: Path, name: str) -> None:
     result = ecsauth("bundle", target, HOST, name)
     assert result.code == 2
     assert "is not the host of an ECR registry" in result.errors[0]
     assert list(target.parent.iterdir()) == []
 
 
-def test_dry_run_writes_nothing(ecsauth: Run, target: Path) -> None:
+def test_dry_run_writes_nothing(ecsauth: RunProgram, target: Path) -> None:
     result = ecsauth("bundle", target, "--dry-run")
     assert (result.code, result.err) == (0, "")
     assert result.out == f'{target}: would be written: {{"credsStore": "ecr-login"}}\n'
@@ -160,21 +160,21 @@ def test_dry_run_writes_nothing(ecsauth: Run, target: Path) -> None:
     assert result.out.startswith("standard output: would be written: ")
 
 
-def test_missing_directory_is_said(ecsauth: Run, tmp_path: Path) -> None:
+def test_missing_directory_is_said(ecsauth: RunProgram, tmp_path: Path) -> None:
     for options in ([], ["-n"]):
         result = ecsauth("bundle", tmp_path / "no" / "docker.tar.gz", *options)
         assert result.code == 4
         assert f"the directory {tmp_path}/no does not exist; create it first" in result.errors[0]
 
 
-def test_directory_in_place_of_the_archive_is_said(ecsauth: Run, target: Path) -> None:
+def test_directory_in_place_of_the_archive_is_said(ecsauth: RunProgram, target: Path) -> None:
     target.mkdir()
     result = ecsauth("bundle", target)
     assert result.code == 4
     assert f"{target} is a directory" in result.errors[0]
 
 
-def test_what_a_link_leads_to_is_replaced(ecsauth: Run, target: Path) -> None:
+def test_what_a_link_leads_to_is_replaced(ecsauth: RunProgram, target: Path) -> None:
     real = target.with_name("real")
     real.write_bytes(b"before")
     target.symlink_to(real)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Result, all_commands, b64
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 SECRET = "c4n4ry-0f-the-m1ne"
 FORMS = (
     SECRET,
@@ -77,7 +77,7 @@ def login(
 @pytest.mark.parametrize("dry", [True, False])
 @pytest.mark.parametrize("before", TARGETS)
 def test_migrate_is_silent_about_secrets(
-    ecsauth: Run, login: Path, tmp_path: Path, before: str, dry: bool, auth_format: str
+    ecsauth: RunProgram, login: Path, tmp_path: Path, before: str, dry: bool, auth_format: str
 ) -> None:
     target = tmp_path / "etc"
     target.mkdir()
@@ -97,7 +97,7 @@ def test_migrate_is_silent_about_secrets(
 @pytest.mark.parametrize("log_format", ["text", "json"])
 @pytest.mark.parametrize("before", TARGETS)
 def test_refresh_is_silent_about_secrets(
-    ecsauth: Run, login: Path, tmp_path: Path, before: str, log_format: str
+    ecsauth: RunProgram, login: Path, tmp_path: Path, before: str, log_format: str
 ) -> None:
     target = tmp_path / "ecs.config"
     state, metrics = tmp_path / "state", tmp_path / "ecsauth.prom"
@@ -118,7 +118,7 @@ def test_refresh_is_silent_about_secrets(
 
 @pytest.mark.parametrize("before", TARGETS)
 def test_check_and_explain_are_silent_about_secrets(
-    ecsauth: Run, tmp_path: Path, before: str
+    ecsauth: RunProgram, tmp_path: Path, before: str
 ) -> None:
     target = tmp_path / "ecs.config"
     target.write_text(TARGETS[before] or "")
@@ -136,7 +136,7 @@ def test_check_and_explain_are_silent_about_secrets(
         assert_silent(result.out + result.err)
 
 
-def test_convert_is_silent_on_stderr(ecsauth: Run, login: Path) -> None:
+def test_convert_is_silent_on_stderr(ecsauth: RunProgram, login: Path) -> None:
     for options in ([], ["--format=docker"], ["--output=data"], ["--select=auths"]):
         assert_silent(ecsauth("convert", login, *options).err)
     assert_silent(ecsauth("convert", "--raw", login).err)
@@ -146,7 +146,7 @@ def test_convert_is_silent_on_stderr(ecsauth: Run, login: Path) -> None:
         assert_silent(result.out + result.err)
 
 
-def test_the_canary_is_seen_where_it_belongs(ecsauth: Run, tmp_path: Path) -> None:
+def test_the_canary_is_seen_where_it_belongs(ecsauth: RunProgram, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(LOGINS["fields"]))
     with pytest.raises(AssertionError):

@@ -14,17 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecsauth import agent_json, ecs_config
-from ecsauth.check import (
+from ecsauth.engine_auth import agent_json
+from ecsauth.engine_auth import env_file as ecs_config
+from ecsauth.engine_auth.check import (
     ERROR,
     WARNING,
     Surroundings,
     check_agent_json,
     check_env_file,
-    mend,
+    fix,
     mend_agent_json,
 )
-from ecsauth.engine_auth import MAX_AUTH_DATA_BYTES, EngineAuth, decode
+from ecsauth.engine_auth.codec import MAX_AUTH_DATA_BYTES, EngineAuth, decode
 from tests.conftest import DATA, Result, b64
 
 NOW = 1_800_000_000
@@ -106,34 +107,34 @@ def test_each_vector_is_judged(name: str) -> None:
         assert findings == ()
         assert VECTORS[name]["auth"]
         return
-    code, meant = FAULTS[name]
+    code, lenient = FAULTS[name]
     named = [item for item in findings if item.code == code]
     assert named
-    assert any(item.fixable for item in named) is (meant is not None)
+    assert any(item.fixable for item in named) is (lenient is not None)
     if not VECTORS[name]["auth"] and code not in ("data-empty", "default-port"):
         assert any(item.severity == ERROR for item in findings)
     assert all(item.effect and item.cure and item.line for item in named)
 
 
-@pytest.mark.parametrize("name", [name for name, (_, meant) in FAULTS.items() if meant])
+@pytest.mark.parametrize("name", [name for name, (_, lenient) in FAULTS.items() if lenient])
 def test_fix_gives_the_logins_that_the_author_meant(name: str) -> None:
-    mended = mend(VECTORS[name]["ecs_config"].encode())
-    assert logins(mended) == FAULTS[name][1]
-    assert not [item for item in check_env_file(mended, NOW) if item.fixable]
-    assert mend(mended) == mended
+    repaired = fix(VECTORS[name]["ecs_config"].encode())
+    assert logins(repaired) == FAULTS[name][1]
+    assert not [item for item in check_env_file(repaired, NOW) if item.fixable]
+    assert fix(repaired) == repaired
 
 
 def test_fix_keeps_an_identity_token() -> None:
-    mended = mend(VECTORS["dockercfg:identitytoken only"]["ecs_config"].encode())
-    (item,) = decode(ecs_config.read_engine_auth(mended)).credentials
+    repaired = fix(VECTORS["dockercfg:identitytoken only"]["ecs_config"].encode())
+    (item,) = decode(ecs_config.read_engine_auth(repaired)).credentials
     assert item.identity_token == "tok"
 
 
 @pytest.mark.parametrize("name", [name for name in VECTORS if name not in FAULTS])
 def test_nothing_is_fixed_where_nothing_is_wrong(name: str) -> None:
     data = VECTORS[name]["ecs_config"].encode()
-    meant = logins(data)
-    assert logins(mend(data)) == meant
+    lenient = logins(data)
+    assert logins(fix(data)) == lenient
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,7 @@ def test_fault(data: bytes, code: str, severity: str, fixable: bool) -> None:
     assert [(item.severity, item.fixable) for item in found][:1] == [(severity, fixable)]
     assert all(item.line for item in found) or code == "type-missing"
     if fixable:
-        assert code not in codes(mend(data))
+        assert code not in codes(fix(data))
 
 
 @pytest.mark.parametrize(
@@ -270,11 +271,11 @@ def test_expiry_of_ecr_tokens(expiration: int, expected: dict[str, str]) -> None
 @pytest.mark.parametrize(
     ("around", "expected"),
     [
-        ({"mode": 0o600, "is_root_s": True}, {}),
-        ({"mode": 0o400, "is_root_s": True}, {}),
+        ({"mode": 0o600, "is_owned_by_root": True}, {}),
+        ({"mode": 0o400, "is_owned_by_root": True}, {}),
         ({"mode": 0o640}, {"mode": WARNING}),
         ({"mode": 0o644}, {"mode": WARNING}),
-        ({"is_root_s": False}, {"owner": WARNING}),
+        ({"is_owned_by_root": False}, {"owner": WARNING}),
         ({"instance_settings": EngineAuth("docker", "{}")}, {"elsewhere": WARNING}),
         ({"json_settings": EngineAuth("docker", "{}")}, {"elsewhere": WARNING}),
     ],
@@ -305,10 +306,10 @@ def test_fix_keeps_foreign_lines_and_the_format() -> None:
     data = (
         b"# c\r\nA=1\r\n" + lines("'docker'", {"q.io": {"username": "u", "password": "p"}}) + b"odd"
     )
-    mended = mend(data)
-    assert mended.startswith(b"# c\r\nA=1\r\n")
-    assert mended.endswith(b"odd")
-    assert ecs_config.read_engine_auth(mended).auth_type == "docker"
+    repaired = fix(data)
+    assert repaired.startswith(b"# c\r\nA=1\r\n")
+    assert repaired.endswith(b"odd")
+    assert ecs_config.read_engine_auth(repaired).auth_type == "docker"
 
 
 A = {"auth": b64("alice:A")}
@@ -328,7 +329,7 @@ B = {"auth": b64("bob:B")}
 )
 def test_line_that_is_no_setting_never_replaces_one_that_works(stray: str) -> None:
     data = lines("dockercfg", {"a.io": A}) + f"{stray}\n".encode()
-    assert mend(data) == data
+    assert fix(data) == data
     found = [item for item in check_env_file(data, NOW) if item.line == 3]
     assert found
     assert not any(item.fixable or item.severity == ERROR for item in found)
@@ -346,7 +347,7 @@ def test_line_that_is_no_setting_never_replaces_one_that_works(stray: str) -> No
 )
 def test_nothing_is_mended_where_a_login_would_be_lost(entries: dict[str, Any]) -> None:
     data = lines('"dockercfg"', entries)
-    assert mend(data) == data
+    assert fix(data) == data
     findings = check_env_file(data, NOW)
     assert any(item.severity == ERROR for item in findings)
     assert not any(item.fixable for item in findings)
@@ -354,7 +355,7 @@ def test_nothing_is_mended_where_a_login_would_be_lost(entries: dict[str, Any]) 
 
 def test_undecodable_auth_in_docker_format_is_not_emptied() -> None:
     data = lines("docker", {"a.io": {"auth": "!!!"}, "b.io": {"username": "u", "password": "p"}})
-    assert mend(data) == data
+    assert fix(data) == data
 
 
 def test_settings_split_over_two_files_are_merged_as_ecs_init_does() -> None:
@@ -475,8 +476,8 @@ def test_check_and_mend_never_raise_and_mending_is_stable(pieces: list[bytes]) -
     if data.lstrip().startswith(b"{"):
         return
     before = decode(ecs_config.read_engine_auth(data))
-    mended = mend(data)
-    after = decode(ecs_config.read_engine_auth(mended))
-    assert mend(mended) == mended
+    repaired = fix(data)
+    after = decode(ecs_config.read_engine_auth(repaired))
+    assert fix(repaired) == repaired
     read = {item.login for item in before.credentials if any(item.login)}
     assert read <= {item.login for item in after.credentials}

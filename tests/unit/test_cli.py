@@ -15,16 +15,23 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth import __version__, cli
-from ecsauth.cli import convert
-from ecsauth.cli.context import account_of
-from ecsauth.cli.memory import run_lock
-from ecsauth.ecs_config import read_engine_auth
-from ecsauth.engine_auth import decode
-from ecsauth.sources import Account, find_login_file
+from ecsauth import __version__
+from ecsauth.agent import platform
+from ecsauth.agent.restart.policy import RestartPolicy
+from ecsauth.agent.restart.ports import AgentOutcome, RestartHistory
+from ecsauth.app.agent import AgentRestartRequest, AgentRestartResult
+from ecsauth.app.install import install_units
+from ecsauth.cli import program as cli
+from ecsauth.cli.commands import agent, convert
+from ecsauth.engine_auth.codec import decode
+from ecsauth.engine_auth.env_file import read_engine_auth
+from ecsauth.host.accounts import Account, account_of
+from ecsauth.host.signals import signals_held_off
+from ecsauth.sources.default_file import find_login_file
+from ecsauth.state.store import StateStore
 from tests.conftest import Result, b64
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 LoginFile = Callable[..., Path]
 HUB = "https://index.docker.io/v1/"
 AUTHS = {HUB: {"auth": b64("my_name:my_password"), "email": "e@x"}, "quay.io": {"auth": b64("u:p")}}
@@ -41,22 +48,24 @@ def logins(path: Path) -> dict[str, tuple[str, ...]]:
     return {item.match: item.login[:2] for item in view.credentials}
 
 
-def test_convert_prints_the_two_settings(ecsauth: Run, login_file: LoginFile) -> None:
+def test_convert_prints_the_two_settings(ecsauth: RunProgram, login_file: LoginFile) -> None:
     result = ecsauth("convert", login_file(AUTHS))
     assert (result.code, result.out, result.err) == (0, ENV, "")
 
 
-def test_convert_data_is_the_value_alone(ecsauth: Run, login_file: LoginFile) -> None:
+def test_convert_data_is_the_value_alone(ecsauth: RunProgram, login_file: LoginFile) -> None:
     result = ecsauth("convert", "--output", "data", login_file(AUTHS))
     assert result.out == ENV.splitlines()[1].partition("=")[2] + "\n"
 
 
-def test_convert_agent_json(ecsauth: Run, login_file: LoginFile) -> None:
+def test_convert_agent_json(ecsauth: RunProgram, login_file: LoginFile) -> None:
     document = json.loads(ecsauth("convert", "--output=agent-json", login_file(AUTHS)).out)
     assert document == {"EngineAuthType": "dockercfg", "EngineAuthData": AUTHS}
 
 
-def test_convert_docker_decodes_auth_and_keeps_email(ecsauth: Run, login_file: LoginFile) -> None:
+def test_convert_docker_decodes_auth_and_keeps_email(
+    ecsauth: RunProgram, login_file: LoginFile
+) -> None:
     result = ecsauth("convert", "--format=docker", "--output=data", login_file(AUTHS))
     assert json.loads(result.out) == {
         HUB: {"username": "my_name", "password": "my_password", "email": "e@x"},
@@ -65,7 +74,7 @@ def test_convert_docker_decodes_auth_and_keeps_email(ecsauth: Run, login_file: L
 
 
 def test_convert_takes_several_sources_and_the_later_wins(
-    ecsauth: Run, login_file: LoginFile, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, login_file: LoginFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = login_file({"a.io": {"auth": b64("a:1")}, "b.io": {"auth": b64("b:1")}}, "one.json")
     monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {"b.io": {"auth": b64("b:2")}}}))
@@ -89,14 +98,14 @@ def test_convert_reads_a_process_substitution(login_file: LoginFile) -> None:
 
 
 def test_convert_failing_source_does_not_stop_the_others(
-    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path
 ) -> None:
     result = ecsauth("convert", tmp_path / "absent", login_file(AUTHS))
     assert (result.code, result.out) == (3, ENV)
     assert len(result.errors) == 1
 
 
-def test_convert_raw_mends_nothing(ecsauth: Run, login_file: LoginFile) -> None:
+def test_convert_raw_mends_nothing(ecsauth: RunProgram, login_file: LoginFile) -> None:
     auths = {"docker.io": {"auth": "dTpwcA"}, "x": "ü\x7f", "n": [1, None, True]}
     result = ecsauth("convert", "--raw", "--output=data", login_file(auths))
     assert result.out == '{"docker.io":{"auth":"dTpwcA"},"x":"ü\\u007f","n":[1,null,true]}\n'
@@ -104,18 +113,20 @@ def test_convert_raw_mends_nothing(ecsauth: Run, login_file: LoginFile) -> None:
     assert result.code == 0
 
 
-def test_convert_raw_env(ecsauth: Run, login_file: LoginFile) -> None:
+def test_convert_raw_env(ecsauth: RunProgram, login_file: LoginFile) -> None:
     assert ecsauth("convert", "--raw", login_file(AUTHS)).out == ENV
     picked = ecsauth("convert", "--raw", "--select", 'auths."quay.io"', login_file(AUTHS))
     assert '{"auth":"dTpw"}' in picked.out
 
 
-def test_convert_select(ecsauth: Run, login_file: LoginFile) -> None:
+def test_convert_select(ecsauth: RunProgram, login_file: LoginFile) -> None:
     path = login_file(None, prod={"logins": AUTHS})
     assert ecsauth("convert", "--select", "prod.logins", path).out == ENV
 
 
-def test_migrate_writes_a_new_file(ecsauth: Run, login_file: LoginFile, tmp_path: Path) -> None:
+def test_migrate_writes_a_new_file(
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path
+) -> None:
     target = tmp_path / "ecs.config"
     result = ecsauth("migrate", login_file(AUTHS), "--to", target)
     assert result.code == 0
@@ -127,7 +138,7 @@ def test_migrate_writes_a_new_file(ecsauth: Run, login_file: LoginFile, tmp_path
 
 
 def test_migrate_keeps_the_file_and_its_previous_content(
-    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path
 ) -> None:
     target = tmp_path / "ecs.config"
     target.write_bytes(b"# c\r\nECS_CLUSTER=x\r\n\r\nodd")
@@ -144,7 +155,9 @@ def test_migrate_keeps_the_file_and_its_previous_content(
     assert "mode 0644" in result.err
 
 
-def test_migrate_twice_writes_once(ecsauth: Run, login_file: LoginFile, tmp_path: Path) -> None:
+def test_migrate_twice_writes_once(
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path
+) -> None:
     target = tmp_path / "ecs.config"
     ecsauth("migrate", login_file(AUTHS), "--to", target)
     before = target.stat()
@@ -155,7 +168,9 @@ def test_migrate_twice_writes_once(ecsauth: Run, login_file: LoginFile, tmp_path
     assert not (tmp_path / "ecs.config.ecsauth-previous").exists()
 
 
-def test_migrate_merges_and_replaces(ecsauth: Run, login_file: LoginFile, tmp_path: Path) -> None:
+def test_migrate_merges_and_replaces(
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path
+) -> None:
     target = tmp_path / "ecs.config"
     ecsauth("migrate", login_file(AUTHS), "--to", target)
     other = login_file({"quay.io": {"auth": b64("u:new")}, "a.io": {"auth": b64("a:1")}}, "o.json")
@@ -173,7 +188,7 @@ def test_migrate_merges_and_replaces(ecsauth: Run, login_file: LoginFile, tmp_pa
 
 
 def test_migrate_dry_run_shows_a_redacted_diff_and_writes_nothing(
-    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path
 ) -> None:
     target = tmp_path / "ecs.config"
     old = {"quay.io": {"auth": b64("u:old-secret")}}
@@ -190,7 +205,7 @@ def test_migrate_dry_run_shows_a_redacted_diff_and_writes_nothing(
 
 
 def test_migrate_dry_run_makes_no_file_at_all(
-    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path
 ) -> None:
     directory = tmp_path / "etc"
     directory.mkdir()
@@ -199,7 +214,7 @@ def test_migrate_dry_run_makes_no_file_at_all(
 
 
 def test_migrate_into_the_agents_json_file(
-    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path
 ) -> None:
     target = tmp_path / "ecs.config.json"
     target.write_text('{"Cluster": "x"}')
@@ -215,14 +230,14 @@ def test_migrate_into_the_agents_json_file(
     assert "has these settings too" in ecsauth("migrate", login_file(AUTHS), "--to", target).err
 
 
-def test_migrate_to_stdout(ecsauth: Run, login_file: LoginFile) -> None:
+def test_migrate_to_stdout(ecsauth: RunProgram, login_file: LoginFile) -> None:
     result = ecsauth("migrate", login_file(AUTHS), "--to", "-")
     assert (result.code, result.out) == (0, ENV)
     assert "standard output: written: 2 registries" in result.err
 
 
 def test_migrate_through_a_symlink_keeps_the_link(
-    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path
 ) -> None:
     (tmp_path / "real").mkdir()
     real = tmp_path / "real" / "config"
@@ -235,7 +250,7 @@ def test_migrate_through_a_symlink_keeps_the_link(
 
 
 def test_migrate_narrows_the_mode_even_if_nothing_else_changes(
-    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path
 ) -> None:
     target = tmp_path / "ecs.config"
     ecsauth("migrate", login_file(AUTHS), "--to", target)
@@ -250,7 +265,7 @@ def test_migrate_narrows_the_mode_even_if_nothing_else_changes(
 
 
 def test_migrate_collapses_repeated_lines_even_if_the_last_one_is_right(
-    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path
 ) -> None:
     target = tmp_path / "ecs.config"
     target.write_text(f"ECS_ENGINE_AUTH_DATA=old-secret\nA=1\n{ENV}")
@@ -259,7 +274,7 @@ def test_migrate_collapses_repeated_lines_even_if_the_last_one_is_right(
 
 
 def test_migrate_refuses_to_lose_what_it_cannot_read(
-    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path
 ) -> None:
     target = tmp_path / "ecs.config"
     before = 'ECS_ENGINE_AUTH_TYPE=dockercfg ECS_ENGINE_AUTH_DATA={"a.io":{"auth":"dTpw"}}\n'
@@ -291,7 +306,7 @@ def test_migrate_refuses_to_lose_what_it_cannot_read(
     ],
 )
 def test_login_file_s_text_in_place_of_its_name_is_not_echoed(
-    ecsauth: Run, arguments: list[str]
+    ecsauth: RunProgram, arguments: list[str]
 ) -> None:
     text = json.dumps({"auths": {"a.io": {"auth": b64("u:hunter2")}}})
     result = ecsauth(*[item.replace("%", text) for item in arguments])
@@ -302,7 +317,7 @@ def test_login_file_s_text_in_place_of_its_name_is_not_echoed(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 @pytest.mark.parametrize("how", ["default", "DOCKER_CONFIG", "named"])
 def test_helper_runs_as_the_owner_of_the_login_file_however_it_was_found(
-    ecsauth: Run,
+    ecsauth: RunProgram,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     helpers: Callable[[str, str], Path],
@@ -335,7 +350,7 @@ def test_helper_runs_as_the_owner_of_the_login_file_however_it_was_found(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 def test_home_that_may_not_be_looked_into_is_no_fault_of_ecsauth(
-    ecsauth: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "locked"
     (home / ".docker").mkdir(parents=True)
@@ -355,7 +370,7 @@ def test_nohup_is_respected() -> None:
     program = (
         "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
         "sys.argv = ['ecsauth', '--version'];"
-        "import atexit; from ecsauth.cli import main;"
+        "import atexit; from ecsauth.cli.program import main;"
         "atexit.register(lambda: print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN));"
         "main()"
     )
@@ -436,7 +451,7 @@ def test_full_stderr_changes_nothing(login_file: LoginFile, tmp_path: Path) -> N
 
 
 def test_migrate_finds_the_login_file(
-    ecsauth: Run, login_file: LoginFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = Path(os.environ["HOME"])
     target = tmp_path / "ecs.config"
@@ -495,7 +510,7 @@ def test_account_of_the_system() -> None:
 
 
 def test_ordinary_ecr_registries_get_a_notice(
-    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path
 ) -> None:
     ecr = {"123456789012.dkr.ecr.us-west-2.amazonaws.com": {"auth": b64("AWS:token")}}
     target = tmp_path / "ecs.config"
@@ -510,7 +525,7 @@ def test_ordinary_ecr_registries_get_a_notice(
 
 
 def test_options_have_variables(
-    ecsauth: Run, login_file: LoginFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "ecs.config"
     monkeypatch.setenv("ECSAUTH_TARGETS", str(target))
@@ -558,21 +573,21 @@ def test_options_have_variables(
         ["migrate", "f", "--helper-timeout=soon"],
     ],
 )
-def test_usage_errors_are_one_line_and_exit_2(ecsauth: Run, arguments: list[str]) -> None:
+def test_usage_errors_are_one_line_and_exit_2(ecsauth: RunProgram, arguments: list[str]) -> None:
     result = ecsauth(*arguments)
     assert (result.code, result.out) == (2, "")
     assert len(result.err.splitlines()) == 1
     assert result.err.startswith("ecsauth: error: ")
 
 
-def test_no_command_prints_help_and_exits_2(ecsauth: Run) -> None:
+def test_no_command_prints_help_and_exits_2(ecsauth: RunProgram) -> None:
     result = ecsauth()
     assert (result.code, result.out) == (2, "")
     assert "convert" in result.err
     assert "\\n" not in result.err
 
 
-def test_version_and_help(ecsauth: Run) -> None:
+def test_version_and_help(ecsauth: RunProgram) -> None:
     assert ecsauth("--version").out == f"ecsauth {__version__}\n"
     for arguments in (["--help"], ["-h"], ["convert", "--help"], ["migrate", "-h"]):
         result = ecsauth(*arguments)
@@ -614,7 +629,7 @@ def test_summary_that_cannot_be_printed_is_said_and_the_target_is_written(
 
 
 def test_replace_drops_nothing_when_a_login_could_not_be_had(
-    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path
 ) -> None:
     target = tmp_path / "ecs.config"
     ecsauth("migrate", login_file(AUTHS), "--to", target)
@@ -626,7 +641,9 @@ def test_replace_drops_nothing_when_a_login_could_not_be_had(
 
 
 @pytest.mark.parametrize("name", ["config.json", "dockercfg"])
-def test_login_file_as_target_is_refused(ecsauth: Run, login_file: LoginFile, name: str) -> None:
+def test_login_file_as_target_is_refused(
+    ecsauth: RunProgram, login_file: LoginFile, name: str
+) -> None:
     path = login_file(AUTHS, name)
     before = path.read_bytes()
     result = ecsauth("migrate", path, "--to", path)
@@ -636,7 +653,7 @@ def test_login_file_as_target_is_refused(ecsauth: Run, login_file: LoginFile, na
 
 
 def test_previous_copy_survives_a_write_that_fails(
-    ecsauth: Run, login_file: LoginFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "ecs.config"
     target.write_text("first\n")
@@ -654,7 +671,7 @@ def test_previous_copy_survives_a_write_that_fails(
 
 
 def test_swapped_source_and_target_are_recognised(
-    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path
 ) -> None:
     target = tmp_path / "ecs.config"
     target.write_text(ENV)
@@ -685,12 +702,12 @@ def test_closed_standard_streams_are_no_traceback(login_file: LoginFile) -> None
 
 
 def test_unexpected_error_shows_neither_traceback_nor_value(
-    ecsauth: Run, login_file: LoginFile, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, login_file: LoginFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise KeyError("hunter2")
 
-    monkeypatch.setattr(convert, "update", fail)
+    monkeypatch.setattr(convert, "run", fail)
     result = ecsauth("convert", login_file(AUTHS))
     assert result.code == 1
     assert result.err.startswith("ecsauth: error: unexpected: KeyError at test_cli.py:")
@@ -698,19 +715,19 @@ def test_unexpected_error_shows_neither_traceback_nor_value(
 
 
 def test_interrupt_is_said(
-    ecsauth: Run, login_file: LoginFile, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, login_file: LoginFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(convert, "update", interrupt)
+    monkeypatch.setattr(convert, "run", interrupt)
     result = ecsauth("convert", login_file(AUTHS))
     assert result.code == 130
     assert len(result.errors) == 1
 
 
 def test_names_are_printed_without_terminal_escapes(
-    ecsauth: Run, login_file: LoginFile, tmp_path: Path
+    ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path
 ) -> None:
     user = "\u202eu\u00e9"
     result = ecsauth(
@@ -759,7 +776,7 @@ def test_refresh_waits_for_another_only_so_long(
 ) -> None:
     login = login_file({"q.io": {"auth": b64("u:p")}})
     target, state = tmp_path / "ecs.config", tmp_path / "state"
-    with run_lock(state, 1):
+    with StateStore(state).run_lock(1):
         result = ecsauth("refresh", login, "--to", target, "--lock-timeout=0.1")
     assert result.code == 4
     assert "has held its lock for 0.1 s" in result.err
@@ -805,3 +822,60 @@ if os.fork() == 0:
     os._exit(0)
 main()
 """
+
+
+def test_install_units_needs_systemd(ecsauth: RunProgram, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install_units, "__defaults__", (None, Path("/nonexistent")))
+    done = ecsauth("install", "units")
+    assert done.code == 4
+    assert "systemd does not run here" in done.err
+
+
+@pytest.mark.parametrize("group", ["agent", "install"])
+def test_group_alone_shows_its_commands(ecsauth: RunProgram, group: str) -> None:
+    done = ecsauth(group)
+    assert done.code == 2
+    assert done.err.startswith(f"Usage: ecsauth {group} ")
+    assert "\nCommands:\n" in done.err
+
+
+@pytest.mark.parametrize("command", ["refresh", "migrate", "agent restart", "agent status"])
+def test_bottlerocket_is_told_by_every_command_that_concerns_its_file(
+    ecsauth: RunProgram, monkeypatch: pytest.MonkeyPatch, login_file: LoginFile, command: str
+) -> None:
+    monkeypatch.setattr(platform, "_is_bottlerocket", lambda _: True)
+    login = [] if "agent" in command else [login_file({"q.io": {"auth": b64("u:p")}})]
+    done = ecsauth(*command.split(), *login)
+    assert done.code == 4
+    assert "this is Bottlerocket" in done.err
+
+
+def test_signals_wait_until_the_worst_is_over() -> None:
+    done = []
+
+    def work() -> None:
+        with signals_held_off():
+            signal.raise_signal(signal.SIGINT)
+            done.append("went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["went on"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("restart", ["never", "auto"])
+def test_never_in_the_settings_does_not_bind_the_command_that_was_typed(
+    ecsauth: RunProgram, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, restart: str
+) -> None:
+    asked: list[RestartPolicy] = []
+
+    def note(request: AgentRestartRequest, _: object) -> AgentRestartResult:
+        asked.append(request.restart)
+        return AgentRestartResult("x", AgentOutcome(False, RestartHistory()), True)
+
+    monkeypatch.setattr(agent, "restart_agent", note)
+    monkeypatch.setenv("ECSAUTH_RESTART", restart)
+    assert ecsauth("agent", "restart", tmp_path / "x").code == 0
+    ecsauth("agent", "restart", tmp_path / "x", "--restart=never")
+    assert [policy.when for policy in asked] == ["auto", "never"]

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ecsauth.ecs_config import read, read_engine_auth
-from ecsauth.engine_auth import decode
+from ecsauth.engine_auth.codec import decode
+from ecsauth.engine_auth.env_file import read, read_engine_auth
 from tests.conftest import b64
 
 WRITERS = 20

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ecsauth.errors import SourceError
-from ecsauth.sources.account import Account
+from ecsauth.host.accounts import Account
 from ecsauth.sources.credential_store import CredentialStore
 
 Helpers = Callable[[str, str], Path]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ecsauth.docker_config import decode_entry, parse_docker_config, parse_document
+from ecsauth.credentials.login_file import decode_entry, parse_docker_config, parse_document
+from ecsauth.credentials.registry import parse_auth_key
 from ecsauth.errors import SourceError, UsageError
-from ecsauth.registry import parse_auth_key
 from tests.conftest import b64
 
 QUAY = parse_auth_key("quay.io")
@@ -119,10 +119,10 @@ def test_entry_decodes(entry: dict[str, Any], login: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("auth", ["dTpwcA", "dTpwcA=", "dTpw\ncA==", " dTpwcA== ", "dTpwcA==\n"])
 def test_lax_base64_is_read_and_said(auth: str) -> None:
-    credential, mended = decode_entry(QUAY, {"auth": auth})
+    credential, repaired = decode_entry(QUAY, {"auth": auth})
     assert credential is not None
     assert credential.login[:2] == ("u", "pp")
-    assert mended
+    assert repaired
 
 
 def test_url_safe_base64_is_read() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ecsauth.credential import Fetched
+from ecsauth.credentials.credential import Fetched
 from ecsauth.errors import SourceError
-from ecsauth.sources.docker_config import DockerConfigSource
+from ecsauth.sources.login_file import LoginFileSource
 from tests.conftest import b64
 
 HUB = "https://index.docker.io/v1/"
@@ -40,7 +40,7 @@ def fetch(document: dict[str, Any], selected: str = "", **stores: FakeStore) -> 
         return stores[name]
 
     data = json.dumps(document).encode()
-    return DockerConfigSource("f", lambda: data, open_store, selected).fetch()
+    return LoginFileSource("f", lambda: data, open_store, selected).fetch()
 
 
 def users(fetched: Fetched) -> dict[str, str]:

@@ -6,18 +6,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ecsauth.ecs_config import (
+from ecsauth.engine_auth.codec import MAX_AUTH_DATA_BYTES, MAX_ENV_FILE_LINE_BYTES, EngineAuth
+from ecsauth.engine_auth.env_file import (
     check_size,
     full_value,
     read,
     read_engine_auth,
     size_warning,
     write_engine_auth,
-)
-from ecsauth.engine_auth import (
-    MAX_AUTH_DATA_BYTES,
-    MAX_ENV_FILE_LINE_BYTES,
-    EngineAuth,
 )
 from ecsauth.errors import EncodeError, TargetError
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ecsauth.credential import Credential
-from ecsauth.engine_auth import (
+from ecsauth.credentials.credential import Credential
+from ecsauth.credentials.registry import AuthKey, parse_auth_key
+from ecsauth.engine_auth.codec import (
     MAX_AUTH_DATA_BYTES,
     AgentView,
     EngineAuth,
@@ -18,13 +19,11 @@ from ecsauth.engine_auth import (
     decode,
     difference,
     encode,
-    missing_host_keys,
     redact,
-    resolve,
 )
+from ecsauth.engine_auth.layouts import AGENT_JSON, ENV_FILE
+from ecsauth.engine_auth.resolve import missing_host_keys, resolve
 from ecsauth.errors import EncodeError
-from ecsauth.layout import AGENT_JSON, ENV_FILE
-from ecsauth.registry import AuthKey, parse_auth_key
 from tests.conftest import b64
 
 
@@ -272,15 +271,15 @@ def test_missing_host_keys() -> None:
 
 
 def test_difference_names_registries_never_secrets() -> None:
-    meant = [credential("q.io", "u", "hunter2")]
-    assert difference(meant, decode(encode(meant, "docker"))) == ""
+    lenient = [credential("q.io", "u", "hunter2")]
+    assert difference(lenient, decode(encode(lenient, "docker"))) == ""
     other = [credential("q.io", "u", "hunter3")]
-    words = difference(meant, decode(encode(other, "docker")))
+    words = difference(lenient, decode(encode(other, "docker")))
     assert "q.io" in words
     assert "hunter" not in words
-    assert difference(meant, AgentView())
-    assert difference([], decode(encode(meant, "docker")))
-    assert difference(meant, AgentView(fault="broken")) == "broken"
+    assert difference(lenient, AgentView())
+    assert difference([], decode(encode(lenient, "docker")))
+    assert difference(lenient, AgentView(fault="broken")) == "broken"
 
 
 def test_difference_sees_two_keys_that_collide() -> None:

@@ -13,10 +13,10 @@ from typing import Callable
 
 import pytest
 
-from ecsauth import exchange
 from ecsauth.errors import ConflictError, UnsettledError
-from ecsauth.exchange import put_in_place
-from ecsauth.files import previous_path, read_state, write_atomic
+from ecsauth.host import swap as exchange
+from ecsauth.host.atomic_file import previous_path, read_state, write_atomic
+from ecsauth.host.swap import put_in_place
 
 Rename = Callable[[Path, Path, int], None]
 REAL = exchange._rename
@@ -153,11 +153,11 @@ def test_file_that_is_gone_while_an_edit_is_aside_costs_no_edit(
     """Somebody saves, we swap, and he renames what he takes for his file before we swap back."""
     temporary, path = lay(tmp_path)
     save(path, b"edited")
-    look = exchange._content
+    content_of = exchange._content
 
     def content(place: Path) -> bytes | None:
         path.rename(path.with_name("f~"))
-        return look(place)
+        return content_of(place)
 
     monkeypatch.setattr(exchange, "_content", content)
     with pytest.raises(UnsettledError):
@@ -189,13 +189,13 @@ def test_signal_to_another_thread_waits_too(
     temporary, path = lay(tmp_path)
     save(path, b"edited")
     other = threading.Thread(target=time.sleep, args=(0.5,))
-    look, seen = exchange._content, []
+    content_of, seen = exchange._content, []
 
     def content(place: Path) -> bytes | None:
         assert other.ident
         signal.pthread_kill(other.ident, signal.SIGHUP)
         time.sleep(0.1)  # until it has come
-        return look(place)
+        return content_of(place)
 
     before = signal.signal(signal.SIGHUP, lambda *_: seen.append(path.read_bytes()))
     try:

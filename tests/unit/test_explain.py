@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ecsauth import ecs_config
-from ecsauth.engine_auth import AgentView, EngineAuth, decode
-from ecsauth.explain import explain
+from ecsauth.engine_auth import env_file as ecs_config
+from ecsauth.engine_auth.codec import AgentView, EngineAuth, decode
+from ecsauth.engine_auth.explain import explain
 from tests.conftest import DATA, b64
 
 _VIEW = json.loads((DATA / "agent-view.json").read_text())

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth import files, ownership
 from ecsauth.errors import EcsauthError, LockTimeoutError, TargetError
-from ecsauth.files import locate, make_private, read_regular, read_state, write_atomic
-from ecsauth.locks import locked
-from ecsauth.ownership import not_ours_alone
+from ecsauth.host import atomic_file as files
+from ecsauth.host import trust as ownership
+from ecsauth.host.atomic_file import locate, make_private, read_regular, read_state, write_atomic
+from ecsauth.host.locks import locked
+from ecsauth.host.trust import untrusted_path_reason
 
 
 def mode(path: Path) -> int:
@@ -375,19 +376,19 @@ def test_way_that_others_can_change_is_named(tmp_path: Path) -> None:
     inner.mkdir(parents=True)
     (tmp_path / "link").symlink_to("a/../a")
     (tmp_path / "loop").symlink_to("loop")
-    assert not_ours_alone(inner) == ""
-    assert not_ours_alone(tmp_path / "link" / "b") == ""
-    assert "loop is a symlink" in not_ours_alone(tmp_path / "loop")
+    assert untrusted_path_reason(inner) == ""
+    assert untrusted_path_reason(tmp_path / "link" / "b") == ""
+    assert "loop is a symlink" in untrusted_path_reason(tmp_path / "loop")
     os.chown(tmp_path / "link", 12345, 12345, follow_symlinks=False)
-    assert "link is a symlink of another user" in not_ours_alone(tmp_path / "link" / "b")
+    assert "link is a symlink of another user" in untrusted_path_reason(tmp_path / "link" / "b")
     (tmp_path / "a").chmod(0o1777)
-    assert not_ours_alone(inner) == ""
+    assert untrusted_path_reason(inner) == ""
     (tmp_path / "a").chmod(0o777)
-    assert not_ours_alone(inner) == f"{tmp_path / 'a'} can be written by others"
+    assert untrusted_path_reason(inner) == f"{tmp_path / 'a'} can be written by others"
     os.chown(tmp_path / "a", 12345, 0)
-    assert "belongs to another user (uid 12345)" in not_ours_alone(inner)
+    assert "belongs to another user (uid 12345)" in untrusted_path_reason(inner)
     with pytest.raises(FileNotFoundError):
-        not_ours_alone(tmp_path / "absent")
+        untrusted_path_reason(tmp_path / "absent")
 
 
 def test_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -444,10 +445,10 @@ def test_directory_of_another_user_is_trusted_if_he_is(
     folder = tmp_path / "his"
     folder.mkdir()
     os.chown(folder, 12345, 12345)
-    assert (ownership.not_ours_alone(folder) == "") == is_trusted
+    assert (ownership.untrusted_path_reason(folder) == "") == is_trusted
     folder.chmod(0o777)
     is_open = variables.get("ECSAUTH_TRUSTED_UIDS") != "all"
-    assert bool(ownership.not_ours_alone(folder)) == is_open
+    assert bool(ownership.untrusted_path_reason(folder)) == is_open
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from ecsauth.errors import SourceError, UsageError
-from ecsauth.fleet import Rollout, Surroundings, run_rollout
+from ecsauth.fleet.rollout import Rollout
 from ecsauth.fleet.values import (
     CANCELLED,
     DONE,
@@ -33,6 +33,7 @@ from ecsauth.fleet.values import (
     parse_limit,
     status_of,
 )
+from ecsauth.fleet.waves import RolloutPorts, run_rollout
 
 TEN = Limits(Limit(10, True), Limit(10, True))
 ALL = Limits(Limit(100, True), Limit(100, True))
@@ -86,7 +87,7 @@ class FakeSsm:
             self.rows[command] = dict.fromkeys(left, ("Pending", self.now))
         return Sent(command, gone)
 
-    def look(self, command: str, *, details: bool) -> Sequence[Invocation]:
+    def observe(self, command: str, *, details: bool) -> Sequence[Invocation]:
         if self.faults:
             raise self.faults.pop(0)
         self.looks.append((command, details))
@@ -126,7 +127,7 @@ class FakeSsm:
 def drive(ssm: FakeSsm, rollout: Rollout, timeout: float = 10_000) -> tuple[list[Row], list[str]]:
     changed: list[Row] = []
     warned: list[str] = []
-    around = Surroundings(lambda: ssm.now, ssm.sleep, changed.extend, warned.append)
+    around = RolloutPorts(lambda: ssm.now, ssm.sleep, changed.extend, warned.append)
     run_rollout(rollout, ssm, timeout, around)
     return changed, warned
 
@@ -374,7 +375,7 @@ def test_interrupt_cancels_every_command_and_says_so() -> None:
     ssm = FakeSsm(interrupt_at=2)
     rollout = Rollout(fleet(120), Limits(Limit(100), Limit(0)))
     warned: list[str] = []
-    around = Surroundings(lambda: ssm.now, ssm.sleep, warn=warned.append)
+    around = RolloutPorts(lambda: ssm.now, ssm.sleep, warn=warned.append)
     with pytest.raises(KeyboardInterrupt):
         run_rollout(rollout, ssm, 100, around)
     assert ssm.cancelled == [("c-1", ()), ("c-2", ())]
@@ -385,7 +386,7 @@ def test_interrupt_cancels_every_command_and_says_so() -> None:
 def test_command_that_cannot_be_cancelled_is_named_with_the_cure() -> None:
     ssm = FakeSsm(interrupt_at=2, refuses_to_cancel=True)
     warned: list[str] = []
-    around = Surroundings(lambda: ssm.now, ssm.sleep, warn=warned.append)
+    around = RolloutPorts(lambda: ssm.now, ssm.sleep, warn=warned.append)
     with pytest.raises(KeyboardInterrupt):
         run_rollout(Rollout(fleet(2), ALL), ssm, 100, around)
     (line,) = warned
@@ -499,5 +500,5 @@ def test_a_signal_waits_until_the_command_is_known() -> None:
     ssm = FakeSsm()
     rollout = Rollout(fleet(1), ALL)
     whole: Callable[[], Whole] = Whole
-    run_rollout(rollout, ssm, 100, Surroundings(lambda: ssm.now, ssm.sleep, whole=whole))
+    run_rollout(rollout, ssm, 100, RolloutPorts(lambda: ssm.now, ssm.sleep, whole=whole))
     assert events == ["hold", "release ['c-1']"]

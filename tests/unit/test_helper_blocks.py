@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.helper.blocks import block
+from ecsauth.installation.blocks import block
 from tests.conftest import Result
 
 if sys.version_info >= (3, 11):

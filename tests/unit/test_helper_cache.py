@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.helper.answers import cache_directory
-from ecsauth.helper.cache import CachedToken, Failure, FileCache, NoCache, open_cache
-from ecsauth.helper.folder import UnsafeError, open_folder
-from ecsauth.helper.log import MAX_BYTES, NAME, Log, redacted
-from ecsauth.helper.sdk_files import SdkFile, SdkFiles
+from ecsauth.token_cache.answers import cache_directory
+from ecsauth.token_cache.cache import CachedToken, Failure, FileCache, NoCache, open_cache
+from ecsauth.token_cache.folder import UnsafeError, open_folder
+from ecsauth.token_cache.log import MAX_BYTES, NAME, Log, redacted
+from ecsauth.token_cache.sdk_files import SdkFile, SdkFiles
 from tests.conftest import need_root
 
 NOW = 1_800_000_000.0

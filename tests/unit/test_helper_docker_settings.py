@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ecsauth.errors import TargetError
-from ecsauth.helper.docker_settings import Wanted, put_in, take_out
+from ecsauth.installation.docker_settings import Wanted, put_in, take_out
 from tests.conftest import b64
 
 HOST = "123456789012.dkr.ecr.us-west-2.amazonaws.com"

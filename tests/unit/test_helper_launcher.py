@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ecsauth.errors import UsageError
-from ecsauth.helper.answers import hit
-from ecsauth.helper.launcher import launcher_text
+from ecsauth.token_cache.answers import hit
+from ecsauth.token_cache.launcher import launcher_text
 from tests.conftest import need_root
 from tests.unit.helper_world import DOUBTS, HOST, World, world
 
@@ -105,7 +105,7 @@ def test_launcher_hands_every_doubt_to_the_package(
         need_root()
     DOUBTS[doubt](made)
     if doubt != "the clock was turned back" and made.answers.exists():
-        made.settle()
+        made.discard_rollback()
     done = launched(shell, package, made)
     first, _, rest = done.stdout.partition(b"\n")
     assert first == b"package: -I get", done
@@ -121,14 +121,14 @@ def test_hit_has_no_answer_where_there_is_any_doubt(doubt: str, home: Path) -> N
         need_root()
     DOUBTS[doubt](made)
     if doubt != "the clock was turned back" and made.answers.exists():
-        made.settle()
+        made.discard_rollback()
     assert hit(made.stdin, made.environment) is None
 
 
 def test_hit_sees_permissions_that_the_shell_does_not(home: Path) -> None:
     made = world(home)
     made.answers.chmod(stat.S_ISVTX | 0o770)
-    made.settle()
+    made.discard_rollback()
     assert hit(made.stdin, made.environment) is None
 
 
@@ -267,7 +267,7 @@ def test_hit_does_not_open_a_fifo(home: Path) -> None:
     made = world(home)
     made.answer.unlink()
     os.mkfifo(made.answer, 0o600)
-    made.settle()
+    made.discard_rollback()
     assert hit(made.stdin, made.environment) is None
 
 
@@ -299,5 +299,13 @@ def test_hit_of_the_console_script_loads_nothing_heavy(home: Path) -> None:
     assert done.stdout == made.reply
     loaded = set(done.stderr.decode().split())
     ours = {name for name in loaded if name.startswith("ecsauth")}
-    assert ours == {"ecsauth", "ecsauth.helper", "ecsauth.helper.entry", "ecsauth.helper.answers"}
+    assert ours == {
+        "ecsauth",
+        "ecsauth.helper",
+        "ecsauth.helper.entry",
+        "ecsauth.host",
+        "ecsauth.host.machine",
+        "ecsauth.token_cache",
+        "ecsauth.token_cache.answers",
+    }
     assert not loaded & {"json", "pathlib", "dataclasses", "boto3", "click", "hashlib"} - {"re"}

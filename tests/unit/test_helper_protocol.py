@@ -9,7 +9,8 @@ import pytest
 
 from ecsauth import __version__
 from ecsauth.errors import SourceError
-from ecsauth.helper.protocol import Login, Reply, Server, parse_server_url, serve
+from ecsauth.helper.protocol import Reply, serve
+from ecsauth.token_cache.server import Login, Server, parse_server_url
 
 HOST = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
 NOT_FOUND = "credentials not found in native keychain"

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from ecsauth.errors import SourceError
-from ecsauth.helper.answers import hit
-from ecsauth.helper.cache import CachedToken, Failure, FileCache, NoCache
-from ecsauth.helper.flight import WAIT_SECONDS, fly
-from ecsauth.helper.principal import principal_of, token_name
-from ecsauth.helper.protocol import Login, Server, parse_server_url
-from ecsauth.helper.sdk_files import SdkFile, SdkFiles, read_sdk_files
-from ecsauth.helper.vault import EcrVault, Outside
+from ecsauth.token_cache.answers import hit
+from ecsauth.token_cache.cache import CachedToken, Failure, FileCache, NoCache
+from ecsauth.token_cache.flight import WAIT_SECONDS, fly
+from ecsauth.token_cache.principal import principal_of, token_name
+from ecsauth.token_cache.sdk_files import SdkFile, SdkFiles, read_sdk_files
+from ecsauth.token_cache.server import Login, Server, parse_server_url
+from ecsauth.token_cache.vault import EcrVault, Outside
 
 HOST = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
 OTHER = "999999999999.dkr.ecr.us-west-2.amazonaws.com"

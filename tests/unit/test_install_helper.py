@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.helper.protocol import PROGRAM
+from ecsauth.token_cache.server import PROGRAM
 from tests.conftest import Result, b64, need_root
 from tests.unit.test_canary import FORMS, SECRET, assert_silent
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 HOST = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
 
 
@@ -39,7 +39,9 @@ def ask(bin_dir: Path, action: str, text: str = "") -> subprocess.CompletedProce
     )
 
 
-def test_launcher_and_config_are_put_in_place(ecsauth: Run, bin_dir: Path, config: Path) -> None:
+def test_launcher_and_config_are_put_in_place(
+    ecsauth: RunProgram, bin_dir: Path, config: Path
+) -> None:
     result = ecsauth("install", "helper", "--bin-dir", bin_dir, HOST, "public.ecr.aws")
     assert (result.code, result.err) == (0, "")
     assert result.out.splitlines() == [
@@ -59,7 +61,7 @@ def test_launcher_and_config_are_put_in_place(ecsauth: Run, bin_dir: Path, confi
 
 
 def test_launcher_runs_no_module_of_the_directory_that_it_is_called_in(
-    ecsauth: Run, bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ecsauth("install", "helper", "--bin-dir", bin_dir, HOST)
     for name in ("ecsauth.py", "json.py", "sitecustomize.py"):
@@ -69,7 +71,9 @@ def test_launcher_runs_no_module_of_the_directory_that_it_is_called_in(
     assert "(ecsauth)" in ask(bin_dir, "version").stdout
 
 
-def test_second_time_there_is_nothing_to_do(ecsauth: Run, bin_dir: Path, config: Path) -> None:
+def test_second_time_there_is_nothing_to_do(
+    ecsauth: RunProgram, bin_dir: Path, config: Path
+) -> None:
     ecsauth("install", "helper", "--bin-dir", bin_dir, HOST)
     before = (config.read_bytes(), config.stat().st_ino, (bin_dir / PROGRAM).stat().st_ino)
     result = ecsauth("install", "helper", "--bin-dir", bin_dir, HOST.upper())
@@ -77,7 +81,7 @@ def test_second_time_there_is_nothing_to_do(ecsauth: Run, bin_dir: Path, config:
     assert (config.read_bytes(), config.stat().st_ino, (bin_dir / PROGRAM).stat().st_ino) == before
 
 
-def test_dry_run_changes_nothing(ecsauth: Run, bin_dir: Path, config: Path) -> None:
+def test_dry_run_changes_nothing(ecsauth: RunProgram, bin_dir: Path, config: Path) -> None:
     result = ecsauth("install", "helper", "--bin-dir", bin_dir, "--store", HOST, "-n")
     assert result.code == 0
     assert f"+ {bin_dir / PROGRAM}" in result.out
@@ -94,7 +98,7 @@ def test_dry_run_changes_nothing(ecsauth: Run, bin_dir: Path, config: Path) -> N
     assert (sorted(bin_dir.iterdir()), config.read_bytes()) == before
 
 
-def test_uninstall_takes_everything_back(ecsauth: Run, bin_dir: Path, config: Path) -> None:
+def test_uninstall_takes_everything_back(ecsauth: RunProgram, bin_dir: Path, config: Path) -> None:
     config.parent.mkdir()
     config.write_text('{"psFormat":"x"}')
     ecsauth("install", "helper", "--bin-dir", bin_dir, "--store", HOST)
@@ -107,7 +111,7 @@ def test_uninstall_takes_everything_back(ecsauth: Run, bin_dir: Path, config: Pa
 
 
 def test_uninstall_of_one_registry_keeps_the_program(
-    ecsauth: Run, bin_dir: Path, config: Path
+    ecsauth: RunProgram, bin_dir: Path, config: Path
 ) -> None:
     ecsauth("install", "helper", "--bin-dir", bin_dir, HOST, "public.ecr.aws")
     ecsauth("install", "helper", "--bin-dir", bin_dir, "--uninstall", HOST)
@@ -115,7 +119,7 @@ def test_uninstall_of_one_registry_keeps_the_program(
     assert (bin_dir / PROGRAM).exists()
 
 
-def test_program_of_others_steps_aside_and_comes_back(ecsauth: Run, bin_dir: Path) -> None:
+def test_program_of_others_steps_aside_and_comes_back(ecsauth: RunProgram, bin_dir: Path) -> None:
     bin_dir.mkdir()
     program = bin_dir / PROGRAM
     program.write_text("#!/bin/sh\necho theirs\n")
@@ -132,7 +136,7 @@ def test_program_of_others_steps_aside_and_comes_back(ecsauth: Run, bin_dir: Pat
 
 
 def test_program_behind_a_link_is_not_written_over(
-    ecsauth: Run, bin_dir: Path, tmp_path: Path
+    ecsauth: RunProgram, bin_dir: Path, tmp_path: Path
 ) -> None:
     bin_dir.mkdir()
     shared = tmp_path / "multi-call"
@@ -147,7 +151,7 @@ def test_program_behind_a_link_is_not_written_over(
 
 
 def test_users_see_nothing_of_our_environment(
-    ecsauth: Run, bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = tmp_path / "seen"
     spy = tmp_path / "python"
@@ -162,7 +166,7 @@ def test_users_see_nothing_of_our_environment(
 
 @pytest.mark.parametrize("text", ['{"auths":{},"auths":{}}', '{"credHelpers":{},"CredHelpers":{}}'])
 def test_member_that_is_there_twice_is_not_guessed_at(
-    ecsauth: Run, bin_dir: Path, config: Path, text: str
+    ecsauth: RunProgram, bin_dir: Path, config: Path, text: str
 ) -> None:
     config.parent.mkdir()
     config.write_text(text)
@@ -172,7 +176,7 @@ def test_member_that_is_there_twice_is_not_guessed_at(
     assert config.read_text() == text
 
 
-def test_new_bin_dir_is_open_to_all_whatever_the_umask(ecsauth: Run, tmp_path: Path) -> None:
+def test_new_bin_dir_is_open_to_all_whatever_the_umask(ecsauth: RunProgram, tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         ecsauth("install", "helper", "--bin-dir", tmp_path / "a" / "b", HOST)
@@ -183,7 +187,11 @@ def test_new_bin_dir_is_open_to_all_whatever_the_umask(ecsauth: Run, tmp_path: P
 
 
 def test_named_user_is_meant_whatever_home_says(
-    ecsauth: Run, bin_dir: Path, config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ecsauth: RunProgram,
+    bin_dir: Path,
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     me = pwd.getpwuid(os.geteuid())
     mine = pwd.struct_passwd((*me[:5], str(tmp_path / "mine"), me[6]))
@@ -195,7 +203,7 @@ def test_named_user_is_meant_whatever_home_says(
 
 
 def test_login_that_is_taken_out_is_not_kept_beside(
-    ecsauth: Run, bin_dir: Path, config: Path
+    ecsauth: RunProgram, bin_dir: Path, config: Path
 ) -> None:
     config.parent.mkdir()
     config.write_text(json.dumps({"auths": {HOST: {"auth": b64(f"AWS:{SECRET}")}}}))
@@ -212,7 +220,7 @@ def test_login_that_is_taken_out_is_not_kept_beside(
 
 
 def test_config_that_docker_cannot_read_is_left_alone(
-    ecsauth: Run, bin_dir: Path, config: Path
+    ecsauth: RunProgram, bin_dir: Path, config: Path
 ) -> None:
     config.parent.mkdir()
     config.write_text(f"{{{SECRET}")
@@ -224,7 +232,7 @@ def test_config_that_docker_cannot_read_is_left_alone(
 
 
 def test_docker_config_variable_names_the_directory(
-    ecsauth: Run, bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "elsewhere"))
     ecsauth("install", "helper", "--bin-dir", bin_dir, HOST)
@@ -232,13 +240,15 @@ def test_docker_config_variable_names_the_directory(
 
 
 @pytest.mark.parametrize("name", ["q.io", f"https://{HOST}", f"{HOST}/app", "", f"{HOST}:443"])
-def test_registry_that_is_not_ecr_is_a_usage_error(ecsauth: Run, bin_dir: Path, name: str) -> None:
+def test_registry_that_is_not_ecr_is_a_usage_error(
+    ecsauth: RunProgram, bin_dir: Path, name: str
+) -> None:
     result = ecsauth("install", "helper", "--bin-dir", bin_dir, name)
     assert result.code == 2
     assert not bin_dir.exists()
 
 
-def test_other_store_is_not_replaced(ecsauth: Run, bin_dir: Path, config: Path) -> None:
+def test_other_store_is_not_replaced(ecsauth: RunProgram, bin_dir: Path, config: Path) -> None:
     config.parent.mkdir()
     config.write_text('{"credsStore":"pass"}')
     result = ecsauth("install", "helper", "--bin-dir", bin_dir, "--store")
@@ -248,24 +258,24 @@ def test_other_store_is_not_replaced(ecsauth: Run, bin_dir: Path, config: Path) 
 
 
 def test_path_that_leads_elsewhere_is_warned_of(
-    ecsauth: Run, tmp_path: Path, helpers: Callable[[str, str], Path]
+    ecsauth: RunProgram, tmp_path: Path, helpers: Callable[[str, str], Path]
 ) -> None:
     helpers("ecr-login", "exit 1")
     result = ecsauth("install", "helper", "--bin-dir", tmp_path / "bin", HOST)
     assert f"PATH leads to {tmp_path / 'helpers' / PROGRAM} first" in result.err
 
 
-def test_without_a_registry_the_next_step_is_said(ecsauth: Run, bin_dir: Path) -> None:
+def test_without_a_registry_the_next_step_is_said(ecsauth: RunProgram, bin_dir: Path) -> None:
     result = ecsauth("install", "helper", "--bin-dir", bin_dir)
     assert result.code == 0
     assert "name the registries that it is for, or --store for all" in result.err
 
 
-def test_unknown_user_is_a_usage_error(ecsauth: Run, bin_dir: Path) -> None:
+def test_unknown_user_is_a_usage_error(ecsauth: RunProgram, bin_dir: Path) -> None:
     assert ecsauth("install", "helper", "--bin-dir", bin_dir, "--user", "no-such", HOST).code == 2
 
 
-def test_bin_dir_that_cannot_be_made_is_said(ecsauth: Run, tmp_path: Path) -> None:
+def test_bin_dir_that_cannot_be_made_is_said(ecsauth: RunProgram, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = ecsauth("install", "helper", "--bin-dir", tmp_path / "file" / "bin", HOST)
     assert result.code == 4
@@ -288,10 +298,10 @@ class TestAnotherUser:
                 folder.chmod(folder.stat().st_mode | 0o011)
         changed = pwd.struct_passwd((*entry[:5], str(home), entry[6]))
         monkeypatch.setattr(pwd, "getpwnam", lambda _: changed)
-        monkeypatch.setattr("ecsauth.cli.install_helper._check_command", lambda _: None)
+        monkeypatch.setattr("ecsauth.app.install_helper.check_command", lambda *_: None)
         return home
 
-    def test_config_becomes_his(self, ecsauth: Run, bin_dir: Path, nobody: Path) -> None:
+    def test_config_becomes_his(self, ecsauth: RunProgram, bin_dir: Path, nobody: Path) -> None:
         result = ecsauth("install", "helper", "--bin-dir", bin_dir, "--user", "nobody", HOST)
         assert (result.code, result.err) == (0, "")
         path = nobody / ".docker" / "config.json"
@@ -301,7 +311,7 @@ class TestAnotherUser:
         assert os.geteuid() == 0
 
     def test_his_link_leads_to_nothing_of_ours(
-        self, ecsauth: Run, bin_dir: Path, nobody: Path, tmp_path: Path
+        self, ecsauth: RunProgram, bin_dir: Path, nobody: Path, tmp_path: Path
     ) -> None:
         ours = tmp_path / "root-only"
         ours.mkdir(mode=0o700)
@@ -315,7 +325,7 @@ class TestAnotherUser:
 
 
 def test_interpreter_that_the_user_may_not_run_is_refused(
-    ecsauth: Run, bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     result = ecsauth("install", "helper", "--bin-dir", bin_dir, HOST)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from ecsauth.credential import Credential, Fetched
-from ecsauth.errors import SourceError
-from ecsauth.lease import (
+from ecsauth.credentials.credential import Credential, Fetched
+from ecsauth.credentials.freshness import (
     CLOCK_SECONDS,
     TOGETHER_SECONDS,
-    Held,
     Lease,
     Leases,
+    LoginRecord,
     is_due_soon,
     login_digest,
     make_lease,
@@ -20,7 +19,8 @@ from ecsauth.lease import (
     source_key,
     why_due,
 )
-from ecsauth.registry import parse_auth_key
+from ecsauth.credentials.registry import parse_auth_key
+from ecsauth.errors import SourceError
 
 NOW = 1_800_000_000
 HOUR = 3600
@@ -118,7 +118,7 @@ def test_key_of_a_source_changes_with_anything_of_it() -> None:
 
 
 def lease(at: int, *matches: str) -> Lease:
-    return Lease("s", at, at, "", {match: Held("d") for match in matches})
+    return Lease("s", at, at, "", {match: LoginRecord("d") for match in matches})
 
 
 def test_of_two_sources_with_the_same_registry_the_later_owns_it() -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from ecsauth.credential import Credential, ecr_token_expiry, with_known_expiry
-from ecsauth.engine_auth import EngineAuth, decode, encode
+from ecsauth.credentials.credential import Credential
+from ecsauth.credentials.ecr_token import ecr_token_expiry, with_known_expiry
+from ecsauth.credentials.registry import parse_auth_key
+from ecsauth.engine_auth.codec import EngineAuth, decode, encode
+from ecsauth.engine_auth.merge import Plan, make_plan
 from ecsauth.errors import EncodeError
-from ecsauth.plan import Plan, make_plan
-from ecsauth.registry import parse_auth_key
 
 UNSET = EngineAuth("", "")
 NOW = 1_800_000_000

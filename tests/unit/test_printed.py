@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecsauth.credential import Credential
-from ecsauth.engine_auth import DOCKER, EngineAuth, decode, encode
+from ecsauth.credentials.credential import Credential
+from ecsauth.credentials.registry import parse_auth_key
+from ecsauth.engine_auth.codec import DOCKER, EngineAuth, decode, encode
+from ecsauth.engine_auth.exports import BOTTLEROCKET, DOCKER_CONFIG, POWERSHELL
+from ecsauth.engine_auth.layouts import Layout
 from ecsauth.errors import EncodeError
-from ecsauth.layout import Layout
-from ecsauth.printed import BOTTLEROCKET, DOCKER_CONFIG, POWERSHELL
-from ecsauth.registry import parse_auth_key
 from tests.conftest import Result, b64
 
 if sys.version_info >= (3, 11):
@@ -96,11 +96,11 @@ def test_variable_too_long_for_windows_is_warned_of() -> None:
 @given(username=TEXT, secret=TEXT)
 def test_everything_reads_back(layout: Layout, username: str, secret: str) -> None:
     username = username.replace(":", "") or "u"
-    meant = (login("q.io", username, secret), login(HUB, "a", "b"))
-    text = layout.write(b"", settings(*meant))
+    lenient = (login("q.io", username, secret), login(HUB, "a", "b"))
+    text = layout.write(b"", settings(*lenient))
     assert text.isascii()
     view = decode(layout.read(text))
-    assert [item.login for item in view.credentials] == [item.login for item in meant]
+    assert [item.login for item in view.credentials] == [item.login for item in lenient]
     assert layout.read(b"") == EngineAuth("", "")
 
 

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from ecsauth.ecs_config import full_value, read_engine_auth
-from ecsauth.engine_auth import EngineAuth, decode, resolve
-from ecsauth.recover import read_present
+from ecsauth.engine_auth.codec import EngineAuth, decode
+from ecsauth.engine_auth.env_file import full_value, read_engine_auth
+from ecsauth.engine_auth.resolve import resolve
+from ecsauth.engine_auth.salvage import read_present
 from tests.conftest import DATA, b64
 
 _VECTORS = {
@@ -39,11 +40,11 @@ _MEANT = {
 }
 
 
-@pytest.mark.parametrize(("name", "meant"), _MEANT.items())
-def test_present_logins_are_those_that_the_author_meant(name: str, meant: dict[str, str]) -> None:
+@pytest.mark.parametrize(("name", "lenient"), _MEANT.items())
+def test_present_logins_are_those_that_the_author_meant(name: str, lenient: dict[str, str]) -> None:
     data = _VECTORS[name].encode()
     present = read_present(read_engine_auth(data), full_value(data))
-    assert {item.match: item.username for item in present.credentials} == meant
+    assert {item.match: item.username for item in present.credentials} == lenient
 
 
 @pytest.mark.parametrize("name", ["data-single-quoted", "pretty-printed", "outer-auths-kept"])

@@ -9,13 +9,22 @@ from typing import Any
 
 import pytest
 
-from ecsauth.credential import Credential, Fetched
+from ecsauth.app.pipeline import Brought
+from ecsauth.app.requests import MergeOptions
+from ecsauth.credentials.credential import Credential, Fetched
+from ecsauth.credentials.registry import parse_auth_key
 from ecsauth.errors import ClockError, SourceError, TargetError
-from ecsauth.fetch import Source
-from ecsauth.refresh import Refreshed, RefreshRequest, refresh
-from ecsauth.registry import parse_auth_key
-from ecsauth.update import Request
-from tests.unit.fakes import HOUR, Clock, DictMemory, FixedSource, MemoryTarget, TokenSource
+from ecsauth.sources.source import Source
+from tests.unit.fakes import (
+    HOUR,
+    Clock,
+    DictMemory,
+    FixedSource,
+    MemoryTarget,
+    TokenSource,
+    bring_all,
+    bring_due,
+)
 
 DENIED = SourceError("ecr: denied")
 
@@ -32,10 +41,8 @@ class Bench:
     target: MemoryTarget = field(default_factory=MemoryTarget)
     memory: DictMemory = field(default_factory=DictMemory)
 
-    def run(self, *sources: Source, **options: Any) -> Refreshed:
-        return refresh(
-            sources, [self.target], RefreshRequest(**options), self.memory, now=self.clock.now
-        )
+    def run(self, *sources: Source, **options: Any) -> Brought:
+        return bring_due(sources, [self.target], self.memory, self.clock.now, **options)
 
 
 @pytest.fixture
@@ -68,7 +75,7 @@ def test_forced_run_asks(bench: Bench) -> None:
 
 def test_dry_run_writes_and_remembers_nothing(bench: Bench) -> None:
     source = TokenSource(bench.clock)
-    done = bench.run(source, update=Request(dry_run=True))
+    done = bench.run(source, merge=MergeOptions(dry_run=True))
     plan = done.results[0].outcome.plan
     assert plan
     assert plan.changed
@@ -279,13 +286,7 @@ def test_login_that_another_writer_brings_meanwhile_is_not_taken_out(bench: Benc
     bench.run(source)
     bench.clock.now += 12 * HOUR
     by_hand = MemoryTarget()
-    refresh(
-        [FixedSource((login("a.io", "by hand"),))],
-        [by_hand],
-        RefreshRequest(),
-        DictMemory(),
-        now=bench.clock.now,
-    )
+    bring_all([FixedSource((login("a.io", "by hand"),))], by_hand, now=bench.clock.now)
 
     class Raced(TokenSource):
         def fetch(self) -> Fetched:
@@ -308,10 +309,10 @@ def test_run_with_fewer_sources_forgets_nothing_of_the_others(bench: Bench) -> N
 def test_replace_drops_what_no_source_gives(bench: Bench) -> None:
     source = TokenSource(bench.clock)
     bench.run(source, FixedSource((login("b.io"),)))
-    bench.run(source, update=Request(replace=True))
+    bench.run(source, merge=MergeOptions(replace=True))
     assert set(bench.target.logins()) == {"a.io"}
     writes, calls = bench.target.writes, source.calls
-    bench.run(source, update=Request(replace=True))
+    bench.run(source, merge=MergeOptions(replace=True))
     assert (bench.target.writes, source.calls) == (writes, calls)
 
 
@@ -319,7 +320,7 @@ def test_replace_keeps_what_a_source_gives_that_is_not_asked_now(bench: Bench) -
     source, file = TokenSource(bench.clock), FixedSource((login("b.io"),))
     bench.run(source, file)
     file.credentials = (login("c.io"),)
-    bench.run(source, file, update=Request(replace=True))
+    bench.run(source, file, merge=MergeOptions(replace=True))
     assert set(bench.target.logins()) == {"a.io", "c.io"}
     assert source.calls == 1
 
@@ -329,7 +330,7 @@ def test_replace_drops_nothing_while_a_source_fails(bench: Bench) -> None:
     bench.run(source, FixedSource((login("b.io"),)))
     source.failing = DENIED
     bench.clock.now += 6 * HOUR
-    bench.run(source, FixedSource((login("c.io"),)), update=Request(replace=True))
+    bench.run(source, FixedSource((login("c.io"),)), merge=MergeOptions(replace=True))
     assert set(bench.target.logins()) == {"a.io", "b.io", "c.io"}
 
 
@@ -337,13 +338,13 @@ def test_every_target_gets_the_same_and_a_bad_one_stops_nobody(bench: Bench) -> 
     source = TokenSource(bench.clock)
     bad = MemoryTarget(name="bad", failing=TargetError("bad was not written"))
     good = MemoryTarget(name="good")
-    done = refresh([source], [bad, good], RefreshRequest(), bench.memory, now=bench.clock.now)
+    done = bring_due([source], [bad, good], bench.memory, bench.clock.now)
     assert [result.error is not None for result in done.results] == [True, False]
     assert good.logins() == {"a.io": f"token-of-{int(bench.clock.now)}"}
     assert source.calls == 1
     bench.clock.now += 60
     bad.failing = None
-    refresh([source], [bad, good], RefreshRequest(), bench.memory, now=bench.clock.now)
+    bring_due([source], [bad, good], bench.memory, bench.clock.now)
     assert bad.logins() == good.logins()  # what one lacks, both get
     assert source.calls == 2
 
@@ -354,7 +355,7 @@ def test_target_that_cannot_be_read_asks_for_nothing(bench: Bench) -> None:
             raise TargetError("no")
 
     source = TokenSource(bench.clock)
-    done = refresh([source], [Unreadable()], RefreshRequest(), bench.memory, now=0)
+    done = bring_due([source], [Unreadable()], bench.memory, 0)
     assert done.results[0].error
     assert source.calls == 0
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ecsauth.errors import RegistryNameError
-from ecsauth.registry import (
+from ecsauth.credentials.registry import (
     EcrRegistry,
     is_ecr_public,
     parse_auth_key,
@@ -13,6 +12,7 @@ from ecsauth.registry import (
     parse_image_registry,
     strip_scheme,
 )
+from ecsauth.errors import RegistryNameError
 
 HUB = "https://index.docker.io/v1/"
 
@@ -37,7 +37,7 @@ HUB = "https://index.docker.io/v1/"
 )
 def test_key_that_the_agent_matches_stays_as_it_is(text: str) -> None:
     key = parse_auth_key(text)
-    assert (key.text, key.mended) == (text, "")
+    assert (key.text, key.repaired) == (text, "")
     assert key.match == strip_scheme(text)
 
 
@@ -62,12 +62,12 @@ def test_key_that_the_agent_matches_stays_as_it_is(text: str) -> None:
 def test_key_that_the_agent_cannot_match_is_mended(text: str, written: str, match: str) -> None:
     key = parse_auth_key(text)
     assert (key.text, key.match) == (written, match)
-    assert key.mended
+    assert key.repaired
 
 
 def test_api_tail_with_more_behind_it_is_a_namespace() -> None:
     key = parse_auth_key("ghcr.io/v2/team")
-    assert (key.text, key.namespace, key.mended) == ("ghcr.io/v2/team", "v2/team", "")
+    assert (key.text, key.namespace, key.repaired) == ("ghcr.io/v2/team", "v2/team", "")
 
 
 @pytest.mark.parametrize("name", ["access-token", "refresh-token"])

@@ -9,20 +9,27 @@ from typing import Any
 
 import pytest
 
-from ecsauth.datadir import NOT_RUNNING, SAFE, UNKNOWN, UNSAFE, RestartVerdict
-from ecsauth.engine_auth import EngineAuth
+from ecsauth.agent.datadir import NOT_RUNNING, SAFE, UNKNOWN, UNSAFE, RestartVerdict
+from ecsauth.agent.restart.policy import RestartPolicy
+from ecsauth.agent.restart.ports import (
+    AgentOutcome,
+    Observation,
+    RestartHistory,
+    RestartPorts,
+    UnprovedRestart,
+)
+from ecsauth.agent.restart.procedure import is_refused, make_agent_read
+from ecsauth.engine_auth.codec import EngineAuth
 from ecsauth.errors import AgentError, RestartRefusedError, TargetError
-from ecsauth.restart.course import is_refused, make_agent_read
-from ecsauth.restart.ports import AgentLook, Begun, History, Restarted, Rules, Surrounding
 
 OLD, NEW = EngineAuth("dockercfg", "old"), EngineAuth("dockercfg", "new")
 ARN = "arn:aws:ecs:us-west-2:123456789012:container-instance/c/1"
 START = 1_800_000_000.0
 
 
-def up(settings: EngineAuth | None = OLD, incarnation: str = "1", **changes: Any) -> AgentLook:
+def up(settings: EngineAuth | None = OLD, incarnation: str = "1", **changes: Any) -> Observation:
     """The agent as it runs when all is well."""
-    usual = AgentLook(
+    usual = Observation(
         RestartVerdict(SAFE, "fine"),
         answers=True,
         settings=settings,
@@ -35,10 +42,10 @@ def up(settings: EngineAuth | None = OLD, incarnation: str = "1", **changes: Any
     return replace(usual, **changes)
 
 
-DOWN = AgentLook(RestartVerdict(NOT_RUNNING, "exited"))
+DOWN = Observation(RestartVerdict(NOT_RUNNING, "exited"))
 
 
-def unsafe(**changes: Any) -> AgentLook:
+def unsafe(**changes: Any) -> Observation:
     return up(verdict=RestartVerdict(UNSAFE, "no ECS_DATADIR"), **changes)
 
 
@@ -46,9 +53,9 @@ def unsafe(**changes: Any) -> AgentLook:
 class World:
     """Time, words, and an agent that comes back as it is told to."""
 
-    now_look: AgentLook = field(default_factory=up)
-    after: Callable[[], AgentLook] = lambda: up(NEW, "2")
-    after_back: Callable[[], AgentLook] = lambda: up(OLD, "3")
+    now_look: Observation = field(default_factory=up)
+    after: Callable[[], Observation] = lambda: up(NEW, "2")
+    after_back: Callable[[], Observation] = lambda: up(OLD, "3")
     events: list[str] = field(default_factory=list)
     time: float = START
     restart_error: AgentError | None = None
@@ -57,11 +64,12 @@ class World:
     why_not_back: str = ""
 
     command = "restart it"
+    manager = "systemd"
 
-    def look(self) -> AgentLook:
+    def observe(self) -> Observation:
         return self.now_look
 
-    def recover(self) -> str:
+    def repair(self) -> str:
         if self.left == "fails":
             raise AgentError("Docker refuses")
         return self.left
@@ -72,7 +80,7 @@ class World:
         if self.check_error:
             raise self.check_error
 
-    def nudge(self) -> None:
+    def start_if_blocked(self) -> None:
         self.events.append("nudge")
 
     def restart(self) -> bool:
@@ -82,39 +90,40 @@ class World:
         self.tick = self.after
         return not self.is_queued
 
-    def settle(self) -> None:
+    def discard_rollback(self) -> None:
         self.events.append("settle")
 
-    def bring_back(self) -> None:
+    def roll_back(self) -> None:
         self.events.append("bring back")
         self.tick = self.after_back
 
-    tick: Callable[[], AgentLook] | None = None
+    tick: Callable[[], Observation] | None = None
 
     def sleep(self, seconds: float) -> None:
         self.time += seconds
         if self.tick:
             self.now_look = self.tick()
 
-    def put_back(self) -> str:
+    def restore(self) -> str:
         self.events.append("put back")
         return self.why_not_back
 
     def run(
         self,
-        history: History | None = None,
+        history: RestartHistory | None = None,
         *,
-        begun: Begun | None = None,
+        begun: UnprovedRestart | None = None,
         has_memory: bool = True,
+        drainer: Any = None,
         **rules: Any,
-    ) -> Restarted:
+    ) -> AgentOutcome:
         return make_agent_read(
             self,
-            lambda look: None if look.settings is None else look.settings == NEW,
-            self.put_back,
-            Rules(**rules),
-            history or History(),
-            Surrounding(
+            lambda seen: None if seen.settings is None else seen.settings == NEW,
+            self.restore,
+            RestartPolicy(**rules),
+            history or RestartHistory(),
+            RestartPorts(
                 now=lambda: self.time,
                 monotonic=lambda: self.time - START,
                 sleep=self.sleep,
@@ -125,6 +134,7 @@ class World:
                 ),
                 shield=self.shield,
                 has_memory=has_memory,
+                drainer=drainer,
             ),
             begun,
         )
@@ -152,13 +162,13 @@ def test_agent_that_has_to_read_is_restarted_and_proved(world: World) -> None:
     done = world.run()
     assert world.acts == ["restart", "settle"]
     assert (done.is_done, done.is_pending, done.error) == (True, False, None)
-    assert done.history == History(START, 0)
+    assert done.history == RestartHistory(START, 0)
     assert "the same instance" in done.said
     assert world.time - START >= 2  # it has to stay up
 
 
 def test_history_is_kept_before_the_agent_is_touched(world: World) -> None:
-    world.run(History(START - 9999, 3))
+    world.run(RestartHistory(START - 9999, 3))
     assert world.events.index(f"begin {START} 3 1 {ARN}") < world.events.index("restart")
 
 
@@ -167,27 +177,27 @@ def test_agent_that_runs_with_it_is_left_alone_unless_always(world: World) -> No
     done = world.run()
     assert (world.acts, done.is_pending, done.said) == (["settle"], False, "")
     world.after = lambda: up(NEW, "2")
-    assert world.run(policy="always").is_done
+    assert world.run(when="always").is_done
 
 
 def test_never_says_what_to_run(world: World) -> None:
-    done = world.run(policy="never")
+    done = world.run(when="never")
     assert (world.acts, done.is_pending) == ([], True)
     assert "restart it" in done.said
     world.now_look = up(NEW)
-    assert not world.run(policy="never").is_pending
+    assert not world.run(when="never").is_pending
 
 
 def test_agent_that_does_not_run_is_started_only_if_that_is_asked_for(world: World) -> None:
     world.now_look = DOWN
     done = world.run()
     assert (world.acts, done.is_pending, done.error) == ([], True, None)
-    assert world.run(policy="always").is_done
+    assert world.run(when="always").is_done
     assert world.acts == ["restart", "settle"]
 
 
 @pytest.mark.parametrize(
-    ("look", "refused"),
+    ("seen", "refused"),
     [
         (unsafe(), True),
         (unsafe(running_tasks=None), True),
@@ -199,12 +209,12 @@ def test_agent_that_does_not_run_is_started_only_if_that_is_asked_for(world: Wor
     ],
 )
 def test_restart_that_could_lose_tasks_is_refused(
-    world: World, look: AgentLook, refused: bool
+    world: World, seen: Observation, refused: bool
 ) -> None:
-    world.now_look = look
+    world.now_look = seen
     done = world.run()
     assert isinstance(done.error, RestartRefusedError) is refused
-    assert is_refused(look) is refused
+    assert is_refused(seen) is refused
     if refused:
         assert (world.acts, done.is_pending, done.error and done.error.exit_code) == ([], True, 5)
         assert "--force" in (done.error.hint if done.error else "")
@@ -224,19 +234,19 @@ def test_force_says_what_it_may_cost(world: World) -> None:
 def test_restarts_keep_their_distance(
     world: World, failures: int, seconds: float, waits: bool
 ) -> None:
-    done = world.run(History(START - seconds, failures))
+    done = world.run(RestartHistory(START - seconds, failures))
     assert (world.acts == []) is waits
     assert done.is_pending is waits
     assert done.error is None
-    assert World().run(History(START - seconds, failures), force=True).is_done
+    assert World().run(RestartHistory(START - seconds, failures), force=True).is_done
 
 
 def test_clock_that_was_set_back_does_not_forbid_restarts(world: World) -> None:
-    assert world.run(History(START + 1)).is_done
+    assert world.run(RestartHistory(START + 1)).is_done
 
 
 @pytest.mark.parametrize(
-    ("look", "words"),
+    ("seen", "words"),
     [
         (up(OLD, "2"), "does not carry the new"),
         (up(NEW, "1"), "not started again"),
@@ -246,10 +256,10 @@ def test_clock_that_was_set_back_does_not_forbid_restarts(world: World) -> None:
     ],
 )
 def test_agent_that_does_not_come_back_is_rolled_back(
-    world: World, look: AgentLook, words: str
+    world: World, seen: Observation, words: str
 ) -> None:
-    world.after = lambda: look
-    done = world.run(History(None, 2))
+    world.after = lambda: seen
+    done = world.run(RestartHistory(None, 2))
     assert world.acts == ["restart", "put back", "bring back"]
     assert isinstance(done.error, AgentError)
     assert words in done.error.message
@@ -290,7 +300,7 @@ def test_target_that_cannot_be_put_back_is_said(world: World) -> None:
         raise TargetError("disk full")
 
     world.after = lambda: DOWN
-    world.put_back = fails  # type: ignore[method-assign]
+    world.restore = fails  # type: ignore[method-assign]
     done = world.run()
     assert done.error
     assert "the file stays: disk full, and the agent runs again" in done.error.message
@@ -321,7 +331,7 @@ def test_restart_that_did_not_happen_is_refused_and_nothing_is_put_back(world: W
     assert world.acts == ["restart"]
     assert isinstance(done.error, RestartRefusedError)
     assert "is as before: systemctl failed" in done.error.message
-    assert (done.is_pending, done.history) == (True, History(START, 0, 1))
+    assert (done.is_pending, done.history) == (True, RestartHistory(START, 0, 1))
 
 
 def test_restart_that_failed_half_way_is_rolled_back(world: World) -> None:
@@ -393,10 +403,10 @@ def test_instance_that_is_not_drained_is_not_restarted(world: World) -> None:
     done = world.run(drainer=drainer)
     assert world.acts == ["drain c", "activate"]
     assert (done.is_pending, done.error) == (True, drainer.error)
-    assert done.history == History(START, 0, 1)  # not again at the next tick of a timer
+    assert done.history == RestartHistory(START, 0, 1)  # not again at the next tick of a timer
     again = World()
-    assert again.run(History(START - 599, 0, 1)).is_pending
-    assert World().run(History(START - 600, 0, 1)).is_done
+    assert again.run(RestartHistory(START - 599, 0, 1)).is_pending
+    assert World().run(RestartHistory(START - 600, 0, 1)).is_done
     forced = World()
     forced.run(drainer=FakeDrainer(forced, error=RestartRefusedError("denied")), force=True)
     assert forced.acts == ["drain c", "restart", "settle", "activate"]
@@ -420,30 +430,32 @@ def test_instance_that_nobody_knows_is_not_drained(world: World) -> None:
     assert isinstance(done.error, RestartRefusedError)
 
 
-CUT_OFF = Begun("1", ARN)
+CUT_OFF = UnprovedRestart("1", ARN)
 
 
 def test_restart_that_was_cut_off_is_proved_by_the_next_run(world: World) -> None:
     world.now_look = up(NEW, "2")
-    done = world.run(History(START - 1, 0), begun=CUT_OFF)
+    done = world.run(RestartHistory(START - 1, 0), begun=CUT_OFF)
     assert world.acts == ["settle"]
     assert (done.is_done, done.is_pending) == (True, False)
 
 
-@pytest.mark.parametrize("look", [DOWN, up(NEW, "2", answers=False), up(NEW, "2", arn=None)])
-def test_restart_that_was_cut_off_and_failed_is_rolled_back(world: World, look: AgentLook) -> None:
-    world.now_look = look
-    done = world.run(History(START - 1, 0), begun=CUT_OFF)
+@pytest.mark.parametrize("seen", [DOWN, up(NEW, "2", answers=False), up(NEW, "2", arn=None)])
+def test_restart_that_was_cut_off_and_failed_is_rolled_back(
+    world: World, seen: Observation
+) -> None:
+    world.now_look = seen
+    done = world.run(RestartHistory(START - 1, 0), begun=CUT_OFF)
     assert world.acts == ["put back", "bring back"]
     assert done.error
     assert done.error.exit_code == 6
 
 
 def test_restart_that_was_cut_off_before_it_did_anything_is_begun_anew(world: World) -> None:
-    assert world.run(History(START - 300, 0), begun=CUT_OFF).is_done
+    assert world.run(RestartHistory(START - 300, 0), begun=CUT_OFF).is_done
     assert world.acts == ["restart", "settle"]
     again = World()
-    assert again.run(History(START - 1, 0), begun=CUT_OFF).is_pending
+    assert again.run(RestartHistory(START - 1, 0), begun=CUT_OFF).is_pending
     assert again.acts == []
 
 
@@ -510,7 +522,7 @@ def test_signals_are_held_off_where_half_done_is_worse_than_late(world: World) -
         (world, "restart"),
         (world, "put_back"),
         (world, "bring_back"),
-        (world, "look"),
+        (world, "seen"),
     ):
         setattr(one, name, noted(name, getattr(one, name)))
     drainer.activate = noted("activate", drainer.activate)  # type: ignore[method-assign]
@@ -518,7 +530,7 @@ def test_signals_are_held_off_where_half_done_is_worse_than_late(world: World) -
     world.run(drainer=drainer)
     assert seen == {
         **dict.fromkeys(("restart", "put_back", "bring_back", "activate"), 1),
-        **dict.fromkeys(("drain", "look"), 0),
+        **dict.fromkeys(("drain", "seen"), 0),
     }
 
 
@@ -533,7 +545,7 @@ def test_way_back_that_cannot_be_gone_is_said(world: World) -> None:
         raise AgentError("Docker is gone")
 
     world.after = lambda: DOWN
-    world.bring_back = fails  # type: ignore[method-assign]
+    world.roll_back = fails  # type: ignore[method-assign]
     done = world.run()
     assert done.error
     assert "it does not come back with that either: Docker is gone" in done.error.message

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
+from ecsauth.app.pipeline import Brought
+from ecsauth.app.requests import MergeOptions
+from ecsauth.app.update import MAX_CONFLICTS
 from ecsauth.aws import Identity
 from ecsauth.aws.place import parse_place
-from ecsauth.credential import Credential, Fetched
+from ecsauth.credentials.credential import Credential, Fetched
+from ecsauth.credentials.registry import parse_auth_key
+from ecsauth.engine_auth.layouts import AGENT_JSON, ENV_FILE
 from ecsauth.errors import ConflictError, SourceError, UsageError
-from ecsauth.layout import AGENT_JSON, ENV_FILE
-from ecsauth.refresh import Refreshed, RefreshRequest, refresh
-from ecsauth.registry import parse_auth_key
 from ecsauth.sources.s3 import read_published
-from ecsauth.update import MAX_CONFLICTS, Request, update
 from tests.conftest import b64
-from tests.unit.fakes import Clock, DictMemory, FixedSource, MemoryTarget
+from tests.unit.fakes import Clock, DictMemory, FixedSource, MemoryTarget, bring_all, bring_due
 
 ECR = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
 
@@ -118,7 +120,7 @@ def login(host: str, secret: str = "p") -> Credential:
 
 def test_target_that_others_write_is_read_again() -> None:
     target = BusyTarget(others=MAX_CONFLICTS - 1)
-    outcome = update([FixedSource((login("q.io"),))], target, Request(), now=0)
+    outcome = bring_all([FixedSource((login("q.io"),))], target, MergeOptions(), now=0)
     assert outcome.written
     assert target.reads == MAX_CONFLICTS
     assert target.text.count(b"ECS_OTHER=1") == MAX_CONFLICTS - 1
@@ -128,7 +130,7 @@ def test_target_that_others_write_is_read_again() -> None:
 def test_target_that_others_write_all_the_time_is_given_up() -> None:
     target = BusyTarget(others=MAX_CONFLICTS)
     with pytest.raises(ConflictError):
-        update([FixedSource((login("q.io"),))], target, Request(), now=0)
+        bring_all([FixedSource((login("q.io"),))], target, MergeOptions(), now=0)
     assert target.reads == MAX_CONFLICTS
 
 
@@ -150,9 +152,8 @@ class Bench:
     memory: DictMemory = field(default_factory=DictMemory)
     clock: Clock = field(default_factory=Clock)
 
-    def run(self, **options: object) -> Refreshed:
-        request = RefreshRequest(**options)  # type: ignore[arg-type]
-        return refresh([self.source], [self.target], request, self.memory, now=self.clock.now)
+    def run(self, **options: Any) -> Brought:
+        return bring_due([self.source], [self.target], self.memory, self.clock.now, **options)
 
 
 @pytest.fixture
@@ -187,9 +188,9 @@ def test_object_is_read_whole_if_the_target_is_not_as_it_left_it(bench: Bench, w
 
 
 def test_unchanged_object_s_logins_survive_replace(bench: Bench) -> None:
-    bench.run(update=Request(replace=True))
+    bench.run(merge=MergeOptions(replace=True))
     bench.target.text = bench.target.text.replace(b"ECS_CLUSTER=x", b"ECS_CLUSTER=y")
-    bench.run(update=Request(replace=True))
+    bench.run(merge=MergeOptions(replace=True))
     assert bench.source.asked_with == ["e1"]
     assert set(bench.target.logins()) == {"q.io", "r.io"}
 
@@ -215,7 +216,7 @@ def test_login_that_another_publisher_renewed_meanwhile_is_not_taken_out() -> No
     memory = DictMemory()
     source = FixedSource((token,), fingerprint="f")
     clock.now -= 10
-    refresh([source], [target], RefreshRequest(), memory, now=clock.now)
+    bring_due([source], [target], memory, clock.now)
     clock.now += 10
 
     def renew(text: bytes, expires_at: int | None = None) -> tuple[str, ...]:
@@ -225,8 +226,8 @@ def test_login_that_another_publisher_renewed_meanwhile_is_not_taken_out() -> No
 
     source.credentials, source.problems = (), (SourceError("denied"),)
     target.write = renew  # type: ignore[method-assign]
-    refresh([source], [target], RefreshRequest(), memory, now=clock.now)
+    bring_due([source], [target], memory, clock.now)
     assert target.logins() == {ECR: "new"}
     target.text = target.text.replace(b64("AWS:new").encode(), b64("AWS:old").encode())
-    refresh([source], [target], RefreshRequest(), memory, now=clock.now)
+    bring_due([source], [target], memory, clock.now)
     assert target.logins() == {}  # the positive control

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.engine_auth import EngineAuth, decode, resolve
+from ecsauth.engine_auth.codec import EngineAuth, decode
+from ecsauth.engine_auth.resolve import resolve
 from tests.conftest import Result
 
 SAMPLES = Path(__file__).parents[2] / "samples"

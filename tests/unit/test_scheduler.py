@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth import scheduler
-from ecsauth.scheduler import Child, Loop, Pace
+from ecsauth.app import schedule as scheduler
+from ecsauth.app.schedule import Child, Loop, Pace
 
 
 @pytest.mark.parametrize(

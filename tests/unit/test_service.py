@@ -11,28 +11,31 @@ from typing import Any
 
 import pytest
 
-from ecsauth.agent import host as host_module
+from ecsauth.agent import host_agent as host_module
 from ecsauth.agent.container import AgentContainer
-from ecsauth.agent.host import HostAgent
+from ecsauth.agent.datadir import NOT_RUNNING, SAFE, UNKNOWN, RestartVerdict
+from ecsauth.agent.docker_run import new_config, new_environment, other_networks
+from ecsauth.agent.host_agent import HostAgent
 from ecsauth.agent.platform import check_platform
-from ecsauth.agent.recreate import new_config, new_environment, other_networks
-from ecsauth.agent.service import Done, Systemd, Upstart, choose, run_program
-from ecsauth.datadir import NOT_RUNNING, SAFE, UNKNOWN, RestartVerdict
-from ecsauth.engine_auth import EngineAuth
+from ecsauth.agent.service import choose
+from ecsauth.agent.systemd import Systemd
+from ecsauth.agent.upstart import Upstart
+from ecsauth.engine_auth.codec import EngineAuth
 from ecsauth.errors import AgentError, RestartRefusedError, TargetError
+from ecsauth.host.programs import Completed, run_program
 
 
 @dataclass
 class Recorder:
     """Answers commands by their words, and notes them."""
 
-    answers: dict[str, Done] = field(default_factory=dict)
+    answers: dict[str, Completed] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
 
-    def __call__(self, command: Sequence[str]) -> Done:
+    def __call__(self, command: Sequence[str]) -> Completed:
         text = " ".join(command)
         self.commands.append(text)
-        return self.answers.get(text, Done(0))
+        return self.answers.get(text, Completed(0))
 
 
 CLOUD = "systemctl is-active cloud-final.service"
@@ -41,7 +44,7 @@ ACTIVE = "systemctl is-active ecs.service"
 
 @pytest.mark.parametrize("state", ["active", "inactive", "failed", "unknown"])
 def test_systemd_restarts_the_unit_and_nothing_else(state: str) -> None:
-    run = Recorder({CLOUD: Done(3, state)})
+    run = Recorder({CLOUD: Completed(3, state)})
     assert Systemd(run).restart() is True
     assert run.commands == [
         CLOUD,
@@ -50,14 +53,14 @@ def test_systemd_restarts_the_unit_and_nothing_else(state: str) -> None:
 
 
 def test_systemd_only_queues_while_cloud_init_is_at_work() -> None:
-    run = Recorder({CLOUD: Done(3, "activating")})
+    run = Recorder({CLOUD: Completed(3, "activating")})
     assert Systemd(run).restart() is False
     assert run.commands[1:] == ["systemctl --no-block restart ecs.service"]
 
 
 def test_systemd_brings_back_a_unit_that_has_failed_too_often() -> None:
     run = Recorder()
-    Systemd(run).bring_back()
+    Systemd(run).roll_back()
     assert run.commands == [
         "systemctl reset-failed ecs.service",
         "systemctl --job-mode=ignore-dependencies restart ecs.service",
@@ -66,7 +69,7 @@ def test_systemd_brings_back_a_unit_that_has_failed_too_often() -> None:
 
 def test_what_systemctl_says_is_passed_on() -> None:
     command = "systemctl --job-mode=ignore-dependencies restart ecs.service"
-    run = Recorder({command: Done(4, "Interactive authentication required.")})
+    run = Recorder({command: Completed(4, "Interactive authentication required.")})
     with pytest.raises(AgentError, match=r"failed \(4\): Interactive authentication") as caught:
         Systemd(run).restart()
     assert "root" in caught.value.hint
@@ -80,19 +83,19 @@ def test_what_systemctl_says_is_passed_on() -> None:
     ],
 )
 def test_upstart_stops_and_starts(state: str, commands: list[str]) -> None:
-    run = Recorder({"initctl status ecs": Done(0, state)})
+    run = Recorder({"initctl status ecs": Completed(0, state)})
     upstart = Upstart(run)
     assert upstart.is_down() is (state == "ecs stop/waiting")
     run.commands.clear()
     assert upstart.restart() is True
     assert run.commands == ["initctl status ecs", *commands]
     run.commands.clear()
-    upstart.bring_back()
+    upstart.roll_back()
     assert run.commands == ["initctl status ecs", *commands]
 
 
 def test_upstart_that_fails_is_an_error() -> None:
-    run = Recorder({"initctl start ecs": Done(1, "start: Rejected send message")})
+    run = Recorder({"initctl start ecs": Completed(1, "start: Rejected send message")})
     with pytest.raises(AgentError, match="Rejected send"):
         Upstart(run).restart()
 
@@ -100,21 +103,31 @@ def test_upstart_that_fails_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("has_systemd", "answers", "is_up", "chosen"),
     [
-        (True, {ACTIVE: Done(0, "active")}, True, "systemd"),
-        (True, {ACTIVE: Done(3, "activating")}, False, "systemd"),
-        (True, {ACTIVE: Done(3, "inactive")}, False, "systemd"),
+        (True, {ACTIVE: Completed(0, "active")}, True, "systemd"),
+        (True, {ACTIVE: Completed(3, "activating")}, False, "systemd"),
+        (True, {ACTIVE: Completed(3, "inactive")}, False, "systemd"),
         # The unit is there and down, and the agent runs: it was not the unit that started it.
-        (True, {ACTIVE: Done(3, "inactive")}, True, "docker"),
-        (True, {ACTIVE: Done(3), "systemctl cat ecs.service": Done(1)}, False, "docker"),
-        (False, {"initctl status ecs": Done(0, "ecs start/running, process 9")}, True, "upstart"),
-        (False, {"initctl status ecs": Done(127, "No such file or directory")}, True, "docker"),
-        (False, {"initctl status ecs": Done(1, "initctl: Unknown job: ecs")}, True, "docker"),
+        (True, {ACTIVE: Completed(3, "inactive")}, True, "docker"),
+        (True, {ACTIVE: Completed(3), "systemctl cat ecs.service": Completed(1)}, False, "docker"),
+        (
+            False,
+            {"initctl status ecs": Completed(0, "ecs start/running, process 9")},
+            True,
+            "upstart",
+        ),
+        (
+            False,
+            {"initctl status ecs": Completed(127, "No such file or directory")},
+            True,
+            "docker",
+        ),
+        (False, {"initctl status ecs": Completed(1, "initctl: Unknown job: ecs")}, True, "docker"),
     ],
 )
 def test_manager_is_chosen_by_looking(
     tmp_path: Path,
     has_systemd: bool,
-    answers: dict[str, Done],
+    answers: dict[str, Completed],
     is_up: bool,
     chosen: str,
 ) -> None:
@@ -126,9 +139,9 @@ def test_manager_is_chosen_by_looking(
 
 
 def test_programs_are_run_to_their_end() -> None:
-    assert run_program(["sh", "-c", "echo one; echo two; exit 3"]) == Done(3, "one")
-    assert run_program(["sh", "-c", "echo why >&2; exit 4"]) == Done(4, "why")
-    assert run_program(["/nonexistent/program"]) == Done(127, "No such file or directory")
+    assert run_program(["sh", "-c", "echo one; echo two; exit 3"]) == Completed(3, "one")
+    assert run_program(["sh", "-c", "echo why >&2; exit 4"]) == Completed(4, "why")
+    assert run_program(["/nonexistent/program"]) == Completed(127, "No such file or directory")
 
 
 def agent_seeing(
@@ -140,8 +153,8 @@ def agent_seeing(
 
 def test_host_without_docker_and_agent_is_no_risk(monkeypatch: pytest.MonkeyPatch) -> None:
     container = AgentContainer(RestartVerdict(UNKNOWN, "no Docker"), has_docker=False)
-    look = agent_seeing(monkeypatch, container, Recorder()).look()
-    assert (look.verdict.outcome, look.answers) == (NOT_RUNNING, False)
+    seen = agent_seeing(monkeypatch, container, Recorder()).observe()
+    assert (seen.verdict.outcome, seen.answers) == (NOT_RUNNING, False)
 
 
 @pytest.mark.parametrize(("state", "outcome"), [("inactive", NOT_RUNNING), ("active", UNKNOWN)])
@@ -149,16 +162,16 @@ def test_docker_that_is_down_is_no_risk_if_the_service_is_too(
     monkeypatch: pytest.MonkeyPatch, state: str, outcome: str
 ) -> None:
     container = AgentContainer(RestartVerdict(UNKNOWN, "down"))
-    run = Recorder({ACTIVE: Done(0, state)})
-    look = agent_seeing(monkeypatch, container, run, forced="systemd").look()
-    assert look.verdict.outcome == outcome
+    run = Recorder({ACTIVE: Completed(0, state)})
+    seen = agent_seeing(monkeypatch, container, run, forced="systemd").observe()
+    assert seen.verdict.outcome == outcome
 
 
 def test_agent_of_ecs_init_is_not_replaced_from_a_container(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     container = AgentContainer(
-        RestartVerdict(SAFE, "fine"), incarnation="1", settings=None, is_ecs_init_s=True
+        RestartVerdict(SAFE, "fine"), incarnation="1", settings=None, is_from_ecs_init=True
     )
     monkeypatch.setattr(host_module, "choose", lambda *_, **__: "docker")
     agent = agent_seeing(monkeypatch, container, Recorder())
@@ -178,13 +191,15 @@ def test_only_root_restarts_a_service(
         kind(Recorder()).check()
 
 
-@pytest.mark.parametrize(("job", "nudged"), [("Job=17", True), ("Job=0", False), ("Job=", False)])
-def test_unit_whose_start_waits_is_started_at_once(job: str, nudged: bool) -> None:
+@pytest.mark.parametrize(
+    ("job", "is_started"), [("Job=17", True), ("Job=0", False), ("Job=", False)]
+)
+def test_unit_whose_start_waits_is_started_at_once(job: str, is_started: bool) -> None:
     show = "systemctl show -p Job ecs.service"
-    run = Recorder({show: Done(0, job)})
-    Systemd(run).nudge()
+    run = Recorder({show: Completed(0, job)})
+    Systemd(run).start_if_blocked()
     start = "systemctl --no-block --job-mode=ignore-dependencies start ecs.service"
-    assert run.commands == [show, *([start] if nudged else [])]
+    assert run.commands == [show, *([start] if is_started else [])]
 
 
 def test_environment_changes_in_two_lines_only() -> None:
@@ -246,15 +261,15 @@ def test_bottlerocket_is_told_the_right_way(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     if not is_bottlerocket:
-        check_platform(tmp_path)
+        check_platform(["/etc/ecs/ecs.config"], tmp_path)
         return
     with pytest.raises(TargetError, match="this is Bottlerocket") as caught:
-        check_platform(tmp_path)
+        check_platform(["/etc/ecs/ecs.config"], tmp_path)
     assert "settings.container-registry.credentials" in caught.value.hint
 
 
 def test_windows_is_told_the_right_way() -> None:
-    program = "import sys; sys.platform = 'win32'; import ecsauth.cli"
+    program = "import sys; sys.platform = 'win32'; import ecsauth.cli.program"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 4
     assert len(done.stderr.splitlines()) == 1

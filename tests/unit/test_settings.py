@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from ecsauth.errors import UsageError
-from ecsauth.settings import NAMES, load_settings, unknown_names
+from ecsauth.host.settings_file import NAMES, load_settings, unknown_names
 from tests.conftest import Result, all_commands, b64, command_context
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 
 
 @pytest.fixture
@@ -130,7 +130,10 @@ def sample(login_file: Callable[..., Path]) -> Path:
 
 
 def test_option_before_variable_before_file_before_default(
-    ecsauth: Run, settings: Callable[..., Path], sample: Path, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram,
+    settings: Callable[..., Path],
+    sample: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = settings("ECSAUTH_OUTPUT=data\nECSAUTH_FORMAT=docker\n")
     command = ("convert", sample, "--env-file", path)
@@ -142,7 +145,10 @@ def test_option_before_variable_before_file_before_default(
 
 
 def test_file_is_named_by_a_variable_or_is_none(
-    ecsauth: Run, settings: Callable[..., Path], sample: Path, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram,
+    settings: Callable[..., Path],
+    sample: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ECSAUTH_ENV_FILE", str(settings("ECSAUTH_OUTPUT=data\n")))
     assert ecsauth("convert", sample).out.startswith("{")
@@ -150,14 +156,17 @@ def test_file_is_named_by_a_variable_or_is_none(
 
 
 def test_environment_is_as_before_when_the_command_ends(
-    ecsauth: Run, settings: Callable[..., Path], sample: Path
+    ecsauth: RunProgram, settings: Callable[..., Path], sample: Path
 ) -> None:
     ecsauth("convert", sample, "--env-file", settings("ECSAUTH_OUTPUT=data\nNEW=1\n"))
     assert not {"ECSAUTH_OUTPUT", "NEW"} & set(os.environ)
 
 
 def test_bad_value_is_said_with_its_place(
-    ecsauth: Run, settings: Callable[..., Path], sample: Path, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram,
+    settings: Callable[..., Path],
+    sample: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = settings("\nECSAUTH_FORMAT=yaml\n")
     result = ecsauth("convert", sample, "--env-file", path)
@@ -170,7 +179,10 @@ def test_bad_value_is_said_with_its_place(
 
 
 def test_misspelled_name_is_warned_of_by_every_command(
-    ecsauth: Run, settings: Callable[..., Path], sample: Path, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram,
+    settings: Callable[..., Path],
+    sample: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ECSAUTH_FORMATS", "docker")
     result = ecsauth("convert", sample, "--env-file", settings("ECSAUTH_TARGET=x\n"))
@@ -182,7 +194,10 @@ def test_misspelled_name_is_warned_of_by_every_command(
 
 
 def test_sources_and_targets_are_blank_separated(
-    ecsauth: Run, settings: Callable[..., Path], login_file: Callable[..., Path], tmp_path: Path
+    ecsauth: RunProgram,
+    settings: Callable[..., Path],
+    login_file: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
     one = login_file({"one.io": {"auth": b64("u:p")}}, "one.json")
     two = login_file({"two.io": {"auth": b64("u:p")}}, "two.json")

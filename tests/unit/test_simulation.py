@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.credential import Credential
+from ecsauth.credentials.credential import Credential
+from ecsauth.credentials.freshness import refresh_at
+from ecsauth.credentials.registry import parse_auth_key
 from ecsauth.errors import SourceError
-from ecsauth.lease import refresh_at
-from ecsauth.refresh import RefreshRequest, refresh
-from ecsauth.registry import parse_auth_key
-from tests.unit.fakes import HOUR, Clock, DictMemory, MemoryTarget, TokenSource
+from tests.unit.fakes import HOUR, Clock, DictMemory, MemoryTarget, TokenSource, bring_due
 
 PERIOD = 15 * 60
 SPREAD_SECONDS = 2 * 60
@@ -60,8 +59,8 @@ def test_three_days_of_the_timer_with_faults(seed: int) -> None:
                 target.text = b"ECS_CLUSTER=x\n"  # somebody put an old file back
                 removed_at = clock.now
             if not 0.04 <= chance < 0.06:  # else this run was killed before it began
-                request = RefreshRequest(spread=dice.random())
-                refresh([source], [target], request, memory, now=clock.now)
+                chance_of_run = dice.random()
+                bring_due([source], [target], memory, clock.now, spread=chance_of_run)
                 last_lit = last_lit if is_dark else clock.now
             next_run = clock.now + PERIOD + dice.random() * SPREAD_SECONDS
         secret = target.logins().get("a.io")
@@ -92,8 +91,8 @@ def test_three_days_without_faults_have_no_gap_and_cost_what_they_must(seed: int
     for minute in range(3 * 24 * 60):
         clock.now = start + minute * MINUTE
         if clock.now >= next_run:
-            request = RefreshRequest(spread=dice.random())
-            refresh([source], [target], request, memory, now=clock.now)
+            chance_of_run = dice.random()
+            bring_due([source], [target], memory, clock.now, spread=chance_of_run)
             next_run = clock.now + PERIOD + dice.random() * SPREAD_SECONDS
         issued = int(target.logins()["a.io"].rpartition("-")[2])
         oldest = max(oldest, clock.now - issued)

@@ -12,17 +12,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ecsauth.cli.screen import plain_lines, print_screen
-from ecsauth.engine_auth import EngineAuth
-from ecsauth.status import (
-    AgentStatus,
-    RegistryStatus,
-    TargetStatus,
-    is_older,
-    is_pending,
-    metrics,
-    target_status,
-)
+from ecsauth.app.facts import AgentStatus, RegistryStatus, TargetStatus, is_older, target_status
+from ecsauth.app.metrics import metrics
+from ecsauth.cli.render.screen import plain_lines, print_screen
+from ecsauth.engine_auth.codec import EngineAuth, is_same_logins
+from ecsauth.state.records import RunHistory, TargetRecord
 from tests.conftest import Result, b64
 from tests.unit.test_agent import agent_api
 
@@ -61,10 +55,16 @@ def example() -> TargetStatus:
     return target_status(
         "/etc/ecs/ecs.config",
         settings(NOW + 11 * 3600, NOW + 4 * 3600, NOW - 60),
-        {"index.docker.io/v1/": "/root/.docker/config.json"},
+        TargetRecord(
+            RunHistory(
+                NOW - 3600,
+                0,
+                NOW - 3600,
+                sources={"index.docker.io/v1/": "/root/.docker/config.json"},
+            )
+        ),
         mode=0o600,
         written_at=NOW - 3600,
-        history=(NOW - 3600, 0, NOW - 3600),
     )
 
 
@@ -151,18 +151,16 @@ def test_states_of_the_agent(agent: AgentStatus, words: str) -> None:
     ],
 )
 def test_states_of_the_target(given: EngineAuth | None, words: str) -> None:
-    target = target_status("f", given, {}, mode=None, written_at=None)
+    target = target_status("f", given, TargetRecord(), mode=None, written_at=None)
     assert words in plain_lines(target, AGENT, NOW)[0]
     assert words in screen(100, target, AGENT)[0]
 
 
-def test_pending_compares_what_the_agent_sends() -> None:
-    assert is_pending(settings(), settings()) is False
+def test_same_logins_are_what_the_agent_sends() -> None:
+    assert is_same_logins(settings(), settings())
     spaced = EngineAuth("dockercfg", json.dumps(json.loads(settings().auth_data), indent=2))
-    assert is_pending(spaced, settings()) is False
-    assert is_pending(settings(), EngineAuth("", "")) is True
-    assert is_pending(None, settings()) is None
-    assert is_pending(settings(), None) is None
+    assert is_same_logins(spaced, settings())
+    assert not is_same_logins(settings(), EngineAuth("", ""))
 
 
 def test_metrics_are_prometheus_text() -> None:
@@ -176,7 +174,7 @@ def test_metrics_are_prometheus_text() -> None:
     names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(names) == len(set(names)) == 11
     assert all(line.startswith("#") or len(line.rsplit(" ", 1)) == 2 for line in lines)
-    odd = target_status('a"b\\c\nd', None, {}, mode=None, written_at=None)
+    odd = target_status('a"b\\c\nd', None, TargetRecord(), mode=None, written_at=None)
     assert 'target="a\\"b\\\\c\\nd"' in metrics([odd], AGENT)
 
 
@@ -243,7 +241,7 @@ def test_namespaces_of_one_host_are_metrics_of_their_own() -> None:
     password = b64(json.dumps({"expiration": NOW}))
     data = {f"{ECR}/{name}": {"auth": b64(f"AWS:{password}")} for name in ("a", "b")}
     given = EngineAuth("dockercfg", json.dumps(data))
-    text = metrics([target_status("t", given, {}, mode=None, written_at=None)], AGENT)
+    text = metrics([target_status("t", given, TargetRecord(), mode=None, written_at=None)], AGENT)
     series = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
     assert len(series) == len(set(series))
     assert sum("expiry" in item for item in series) == 2
@@ -295,7 +293,7 @@ def test_pending_by_time_for_the_json_file() -> None:
 
 def test_fault_is_printed_without_terminal_escapes() -> None:
     given = EngineAuth("dockercfg", json.dumps({"\x1b[2Jx": "str"}))
-    target = target_status("f", given, {}, mode=None, written_at=None)
+    target = target_status("f", given, TargetRecord(), mode=None, written_at=None)
     assert "\x1b[2J" not in screen(100, target, AGENT)[0]
 
 

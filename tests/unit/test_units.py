@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.agent.service import Done
+from ecsauth.app.requests import DEFAULT_STATE_DIR
 from ecsauth.errors import TargetError, UsageError
-from ecsauth.settings import DEFAULT_ENV_FILE
-from ecsauth.state import DEFAULT_STATE_DIR
-from ecsauth.units import UNITS, Installation, install, render, uninstall, unit_texts
+from ecsauth.host.programs import Completed
+from ecsauth.host.settings_file import DEFAULT_ENV_FILE
+from ecsauth.installation.units import UNITS, Installation, install, render, uninstall, unit_texts
 from tests.conftest import need
 
 ROOT = Path(__file__).parents[2]
@@ -30,22 +30,22 @@ class Systemctl:
     commands: list[str] = field(default_factory=list)
     failing: str = ""
 
-    def __call__(self, command: Sequence[str]) -> Done:
+    def __call__(self, command: Sequence[str]) -> Completed:
         verb, *names = [item for item in command[1:] if item != "--now"]
         if verb in ("is-enabled", "is-active"):
             known = self.enabled if verb == "is-enabled" else self.active
             on = "enabled" if verb == "is-enabled" else "active"
-            return Done(0, on) if names[0] in known else Done(1, "no")
+            return Completed(0, on) if names[0] in known else Completed(1, "no")
         self.commands.append(" ".join(command))
         if verb == self.failing:
-            return Done(1, "Access denied")
+            return Completed(1, "Access denied")
         if verb == "enable":
             self.enabled.update(names)
             self.active.update(names if "--now" in command else ())
         if verb == "disable":
             self.enabled.difference_update(names)
             self.active.difference_update(names)
-        return Done(0)
+        return Completed(0)
 
 
 @pytest.fixture
@@ -56,8 +56,19 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def test_usual_installation_gets_the_units_as_they_ship() -> None:
-    assert unit_texts(USUAL) == {name: (ROOT / "systemd" / name).read_text() for name in UNITS}
+def test_usual_installation_fills_every_placeholder() -> None:
+    texts = unit_texts(USUAL)
+    assert set(texts) == set(UNITS)
+    assert not [
+        name
+        for name, text in texts.items()
+        if "@" in text.replace("SystemCallFilter=~@", "").replace(" @", "")
+    ]
+    text = texts["ecsauth-refresh.service"]
+    assert "\nExecStart=/opt/ecsauth/bin/ecsauth refresh\n" in text
+    assert f"\nConditionPathExists={DEFAULT_ENV_FILE}\n" in text
+    assert f"\nEnvironmentFile=-{DEFAULT_ENV_FILE}\n" in text
+    assert "\nReadWritePaths=-/etc/ecs\n" in text
     assert {path.name for path in (ROOT / "systemd").iterdir()} == set(UNITS)
 
 
@@ -80,8 +91,7 @@ def test_paths_of_another_installation_are_put_in() -> None:
 
 def test_usual_paths_are_those_of_the_program() -> None:
     assert USUAL.settings == DEFAULT_ENV_FILE
-    assert USUAL.state == DEFAULT_STATE_DIR
-    assert f"EnvironmentFile=-{DEFAULT_ENV_FILE}" in REFRESH
+    assert USUAL.state == str(DEFAULT_STATE_DIR)
 
 
 @pytest.mark.parametrize(

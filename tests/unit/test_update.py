@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from ecsauth.credential import Credential, Fetched
-from ecsauth.engine_auth import EngineAuth
+from ecsauth.app.fetch import fetch_source, join
+from ecsauth.app.update import raw_settings
+from ecsauth.credentials.credential import Credential, Fetched
+from ecsauth.credentials.registry import parse_auth_key
+from ecsauth.engine_auth.codec import EngineAuth
+from ecsauth.engine_auth.layouts import DATA, ENV_FILE, Layout
 from ecsauth.errors import EcsauthError, SourceError
-from ecsauth.fetch import fetch_all
-from ecsauth.layout import DATA, ENV_FILE, Layout
-from ecsauth.registry import parse_auth_key
-from ecsauth.update import Request, raw_settings, update
+from tests.unit.fakes import bring_all
 
 NOW = 1_800_000_000
 HUNTER = Credential(parse_auth_key("a.io"), "u", "hunter2")
@@ -39,7 +40,7 @@ class FakeSource:
 class FakeTarget:
     """A text in memory that notes what happens to it."""
 
-    name = "memory"
+    name = key = "memory"
 
     def __init__(self, text: bytes = b"", layout: Layout = ENV_FILE) -> None:
         self.text = text
@@ -47,7 +48,7 @@ class FakeTarget:
         self.events: list[str] = []
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         self.events.append("hold")
         yield
         self.events.append("release")
@@ -64,13 +65,13 @@ class FakeTarget:
 
 def test_target_is_held_from_the_reading_to_the_writing() -> None:
     target = FakeTarget()
-    assert update([FakeSource(HUNTER)], target, Request(), now=NOW).written
+    assert bring_all([FakeSource(HUNTER)], target, now=NOW).written
     assert target.events == ["hold", "read", "write", "release"]
 
 
 def test_nothing_is_touched_without_credentials() -> None:
     target = FakeTarget()
-    outcome = update([FakeSource(error=SourceError("no"))], target, Request(), now=NOW)
+    outcome = bring_all([FakeSource(error=SourceError("no"))], target, now=NOW)
     assert (outcome.plan, outcome.written, target.events) == (None, False, [])
 
 
@@ -100,7 +101,7 @@ def test_what_the_agent_would_read_otherwise_is_never_written(
 ) -> None:
     target = FakeTarget(b"A=1\n", replace(ENV_FILE, write=write))
     with pytest.raises(EcsauthError, match="nothing was written") as caught:
-        update([FakeSource(HUNTER)], target, Request(), now=NOW)
+        bring_all([FakeSource(HUNTER)], target, now=NOW)
     assert "hunter2" not in str(caught.value)
     assert target.text == b"A=1\n"
     assert "write" not in target.events
@@ -108,7 +109,7 @@ def test_what_the_agent_would_read_otherwise_is_never_written(
 
 @pytest.mark.parametrize(("expires_at", "kept"), [(NOW, False), (NOW + 1, True), (None, True)])
 def test_expired_credential_is_never_passed_on(expires_at: int | None, kept: bool) -> None:
-    fetched = fetch_all([FakeSource(replace(HUNTER, expires_at=expires_at))], NOW)
+    fetched = fetch_source(FakeSource(replace(HUNTER, expires_at=expires_at)), NOW)
     assert bool(fetched.credentials) is kept
     assert bool(fetched.problems) is not kept
 
@@ -116,7 +117,7 @@ def test_expired_credential_is_never_passed_on(expires_at: int | None, kept: boo
 def test_later_source_wins_and_failing_ones_do_not_stop_others() -> None:
     other = replace(HUNTER, username="later")
     sources = [FakeSource(HUNTER), FakeSource(error=SourceError("no")), FakeSource(other)]
-    fetched = fetch_all(sources, NOW)
+    fetched = join(["a", "b", "c"], [fetch_source(item, NOW) for item in sources])
     assert [item.username for item in fetched.credentials] == ["later"]
     assert [str(problem) for problem in fetched.problems] == ["no"]
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecsauth.credential import Credential
-from ecsauth.registry import parse_auth_key
-from ecsauth.verdict import ACCEPTED, REFUSED, UNREACHABLE, UNTRUSTED, Verdict
-from ecsauth.verify.challenge import Challenge, parse_challenges
-from ecsauth.verify.http import _proxy_for
-from ecsauth.verify.login import HttpError, Response, is_loopback, log_in
-from ecsauth.verify.pool import run_all
+from ecsauth.credentials.credential import Credential
+from ecsauth.credentials.registry import parse_auth_key
+from ecsauth.credentials.verdict import ACCEPTED, REFUSED, UNREACHABLE, UNTRUSTED, Verdict
+from ecsauth.registries.challenge import Challenge, parse_challenges
+from ecsauth.registries.http import _proxy_for
+from ecsauth.registries.login import HttpError, Response, is_loopback, log_in
+from ecsauth.registries.pool import run_all
 
 SECRET = "hunter2"
 BASIC = {"Authorization": f"Basic {base64.b64encode(f'u:{SECRET}'.encode()).decode()}"}

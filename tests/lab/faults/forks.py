@@ -34,7 +34,7 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
-class Done:
+class Completed:
     """How a command ended; `code` is negative if a signal ended it."""
 
     code: int
@@ -71,7 +71,7 @@ class Forks:
         environment: Mapping[str, str],
         stdin: str = "",
         strace: Sequence[str] = (),
-    ) -> Done:
+    ) -> Completed:
         """Run ``ecsauth`` or the helper, its name first; with `strace` options, under it."""
         process = self._free.get()
         try:
@@ -85,7 +85,7 @@ class Forks:
             }
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
-            return Done(**json.loads(process.stdout.readline()))
+            return Completed(**json.loads(process.stdout.readline()))
         finally:
             self._free.put(process)
 
@@ -179,7 +179,7 @@ def _child(request: Any, folder: Path) -> NoReturn:
         os.umask(0)  # no mode may depend on it
         name, *sys.argv[1:] = request["command"]
         sys.argv[0] = name
-        module = "ecsauth.cli" if name == "ecsauth" else "ecsauth.helper.entry"
+        module = "ecsauth.cli.program" if name == "ecsauth" else "ecsauth.helper.entry"
         main = importlib.import_module(module).main
         signal.sigwait([signal.SIGUSR1])
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.lab.faults.forks import Done, Forks
+from tests.lab.faults.forks import Completed, Forks
 from tests.lab.faults.scenarios import Scenario, likeness, names, read
 
 _NAMES = """
@@ -53,7 +53,7 @@ class Ground:
             self.client.put_object(Bucket="fleet", Key=home.name, Body=scenario.published.encode())
         return home
 
-    def run(self, scenario: Scenario, home: Path, strace: Sequence[str] = ()) -> Done:
+    def run(self, scenario: Scenario, home: Path, strace: Sequence[str] = ()) -> Completed:
         """Run the command."""
         environment = {**self.variables, "HOME": str(home), "TMPDIR": str(home)}
         return self.forks.run(

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.ecs_config import read_engine_auth
-from ecsauth.engine_auth import decode
+from ecsauth.engine_auth.codec import decode
+from ecsauth.engine_auth.env_file import read_engine_auth
 from tests.conftest import b64
-from tests.lab.faults.forks import Done, Forks, forks
+from tests.lab.faults.forks import Completed, Forks, forks
 from tests.lab.faults.ground import Ground
 
 COMMANDS = 200
@@ -69,7 +69,7 @@ def test_two_hundred_commands_and_an_editor_lose_nothing(
     to = ("--to", str(target), "--restart=never", "--quiet", "--lock-timeout=60")
     environment = {**ground.variables, "HOME": str(tmp_path)}
 
-    def one(number: int) -> Done:
+    def one(number: int) -> Completed:
         state = ("--state-dir", str(tmp_path / f"state-{number % 5}"))
         command = {
             0: ("pull", "s3://fleet/crowd"),

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.lab.faults.forks import Done
+from tests.lab.faults.forks import Completed
 from tests.lab.faults.ground import Ground
 from tests.lab.faults.scenarios import HELPER, PASSWORD, SCENARIOS, TOKEN, Scenario, names
 
@@ -21,7 +21,7 @@ def chosen(points: list[Point]) -> list[tuple[Point, str]]:
     return [(point, ERRORS[index % len(ERRORS)]) for index, point in enumerate(points)]
 
 
-def faults_of(scenario: Scenario, done: Done, found: bytes | None) -> list[str]:
+def faults_of(scenario: Scenario, done: Completed, found: bytes | None) -> list[str]:
     """Return what is wrong with how a command ended and what it left."""
     is_new = scenario.is_new(found)
     faults = []
@@ -35,7 +35,7 @@ def faults_of(scenario: Scenario, done: Done, found: bytes | None) -> list[str]:
     return faults + (_helper(done) if scenario is HELPER else _codes(done, is_new=is_new))
 
 
-def _codes(done: Done, *, is_new: bool) -> list[str]:
+def _codes(done: Completed, *, is_new: bool) -> list[str]:
     faults = []
     if done.code == 0 and not is_new:
         faults.append("0, and nothing was done")
@@ -51,7 +51,7 @@ def _codes(done: Done, *, is_new: bool) -> list[str]:
     return faults if is_known else [*faults, "an odd code"]
 
 
-def _helper(done: Done) -> list[str]:
+def _helper(done: Completed) -> list[str]:
     """It answers with a token, kept or not, or with why there is none."""
     is_right = (TOKEN in done.out) == (done.code == 0)
     return [] if is_right and done.code in (0, 1) else ["no answer"]
@@ -62,7 +62,7 @@ def test_any_system_call_fails_once(ground: Ground, scenario: Scenario) -> None:
     home, points = ground.points(scenario)
     tidy = names(home)
 
-    def fail(given: tuple[Point, str]) -> tuple[tuple[Point, str], Done, list[str]]:
+    def fail(given: tuple[Point, str]) -> tuple[tuple[Point, str], Completed, list[str]]:
         (name, number), error = given
         home = ground.lay(scenario)
         inject = ["-e", f"trace={name}", "-e", f"inject={name}:error={error}:when={number}"]

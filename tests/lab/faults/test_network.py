@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from ecsauth.aws.session import TOTAL_SECONDS
-from ecsauth.helper.ask import ASK_SECONDS, HURRIED_SECONDS
+from ecsauth.token_cache.ask import ASK_SECONDS, HURRIED_SECONDS
 from tests.conftest import b64, need, need_root
 from tests.lab.aws_stub import HOST, PRIVATE, PUBLIC, AwsStub, aws_stub, error_answer, token_answer
 from tests.lab.conftest import Certificates

@@ -36,7 +36,7 @@ class Arena:
     protected: Path
     theirs: Path
 
-    def look(self) -> dict[str, tuple[object, ...]]:
+    def observe(self) -> dict[str, tuple[object, ...]]:
         """Return what must not change: bytes, mode, owner and inode of files outside."""
         found: dict[str, tuple[object, ...]] = {}
         for folder in (self.protected, self.theirs):

@@ -8,9 +8,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ecsauth.credential import Credential, check_login
+from ecsauth.credentials.credential import Credential, check_login
+from ecsauth.credentials.registry import parse_auth_key
 from ecsauth.errors import SourceError
-from ecsauth.registry import parse_auth_key
 from tests.conftest import DATA, b64
 
 CONTROLS = "\0\x07\x08\t\n\x0b\x0c\r\x1b\x7f\x85\x9b\x9d\u2028\u2029\u202e\u2066\u200b\ufeff"

@@ -15,12 +15,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from ecsauth import agent_json, ecs_config, printed
-from ecsauth.check import Surroundings, check_text, mend_text
 from ecsauth.cli.console import printable
-from ecsauth.credential import Credential
-from ecsauth.docker_config import select
-from ecsauth.engine_auth import (
+from ecsauth.credentials.credential import Credential
+from ecsauth.credentials.json_text import dumps_jq, go_trim, loads_lenient, object_end
+from ecsauth.credentials.login_file import select
+from ecsauth.credentials.registry import parse_auth_key, parse_ecr_host, parse_image_registry
+from ecsauth.engine_auth import agent_json
+from ecsauth.engine_auth import env_file as ecs_config
+from ecsauth.engine_auth import exports as printed
+from ecsauth.engine_auth.check import Surroundings, check_text, fix_text
+from ecsauth.engine_auth.codec import (
     AUTH_DATA_KEY,
     AUTH_TYPE_KEY,
     DOCKER,
@@ -32,21 +36,20 @@ from ecsauth.engine_auth import (
     difference,
     encode,
     redact,
-    resolve,
 )
+from ecsauth.engine_auth.explain import explain
+from ecsauth.engine_auth.layouts import AGENT_JSON, ENV_FILE
+from ecsauth.engine_auth.resolve import resolve
+from ecsauth.engine_auth.salvage import read_present
 from ecsauth.errors import EcsauthError, SourceError
-from ecsauth.explain import explain
-from ecsauth.helper.protocol import Login, Reply, Server, parse_server_url, serve
-from ecsauth.jsontext import dumps_jq, go_trim, loads_lenient, object_end
-from ecsauth.layout import AGENT_JSON, ENV_FILE
-from ecsauth.recover import read_present
-from ecsauth.registry import parse_auth_key, parse_ecr_host, parse_image_registry
-from ecsauth.settings import load_settings
-from ecsauth.sources import Context, parse_source
-from ecsauth.sources.docker_config import DockerConfigSource
+from ecsauth.helper.protocol import Reply, serve
+from ecsauth.host.settings_file import load_settings
+from ecsauth.sources.login_file import LoginFileSource
 from ecsauth.sources.s3 import read_published
+from ecsauth.sources.schemes import Context, parse_source
 from ecsauth.sources.secret import Wanted, read_secret
-from ecsauth.targets import parse_target
+from ecsauth.targets.forms import parse_target
+from ecsauth.token_cache.server import Login, Server, parse_server_url
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _NEW = EngineAuth(DOCKERCFG, '{"q.io":{"auth":"dTpw"}}')
@@ -72,11 +75,11 @@ def login_file(data: bytes) -> None:
     """Parse it; whatever comes of it goes through ecs.config unchanged."""
     with only_ours():
         for selected in ("", "auths"):
-            found = DockerConfigSource("f", lambda: data, _no_store, selected).fetch()
+            found = LoginFileSource("f", lambda: data, _no_store, selected).fetch()
             if found.credentials:
                 credentials(found.credentials)
     with only_ours():
-        document = DockerConfigSource("f", lambda: data, _no_store).document()
+        document = LoginFileSource("f", lambda: data, _no_store).document()
         assert "\n" not in dumps_jq(document)
         select(document, "keys(@)")
 
@@ -119,8 +122,8 @@ def ecs_config_text(data: bytes) -> None:
             }
         assert text.count(b"\n" + AUTH_DATA_KEY.encode() + b"=") <= 1
     with only_ours():
-        mended = mend_text(ENV_FILE, data)
-        assert mend_text(ENV_FILE, mended) == mended
+        repaired = fix_text(ENV_FILE, data)
+        assert fix_text(ENV_FILE, repaired) == repaired
     with only_ours():
         read_published(data, ENV_FILE, {"ecsauth-expires": data[:30].decode("latin-1")}, "s3", "v")
 
@@ -136,8 +139,8 @@ def agent_json_text(data: bytes) -> None:
         assert agent_json.write_engine_auth(text, _NEW) == text
         assert not agent_json.is_untidy(text)
     with only_ours():
-        mended = mend_text(AGENT_JSON, data)
-        assert mend_text(AGENT_JSON, mended) == mended
+        repaired = fix_text(AGENT_JSON, data)
+        assert fix_text(AGENT_JSON, repaired) == repaired
     with only_ours():
         read_published(data, AGENT_JSON, {}, "s3", "v")
 
@@ -168,7 +171,7 @@ def place(text: str) -> None:
     with only_ours():
         parse_source(text, Context({}, io.BytesIO()))
     with only_ours():
-        parse_target(text, 0, io.BytesIO())
+        parse_target(text, 0, io.BytesIO)
 
 
 def secret(text: str) -> None:

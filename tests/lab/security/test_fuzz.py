@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ecsauth.check import check_env_file, mend_text
-from ecsauth.ecs_config import read, read_engine_auth
-from ecsauth.engine_auth import AUTH_DATA_KEY, AUTH_TYPE_KEY, decode
+from ecsauth.engine_auth.check import check_env_file, fix_text
+from ecsauth.engine_auth.codec import AUTH_DATA_KEY, AUTH_TYPE_KEY, decode
+from ecsauth.engine_auth.env_file import read, read_engine_auth
+from ecsauth.engine_auth.layouts import ENV_FILE
 from ecsauth.errors import SourceError
-from ecsauth.layout import ENV_FILE
 from tests.lab.box import Box, booted_box
 from tests.lab.conftest import IMAGE, Docker
 from tests.lab.security import properties
@@ -69,10 +69,10 @@ def test_many_registries_take_a_time_that_grows_with_their_number(key: str) -> N
     data = {key.format(number): {"username": "u", "password": "p"} for number in range(2000)}
     text = f"{AUTH_TYPE_KEY}=docker\n{AUTH_DATA_KEY}='{json.dumps(data)}'\n".encode()
     started = time.process_time()
-    mended = mend_text(ENV_FILE, text)
-    check_env_file(mended, 1_800_000_000.0)
+    repaired = fix_text(ENV_FILE, text)
+    check_env_file(repaired, 1_800_000_000.0)
     assert time.process_time() - started < 2.5
-    assert len(decode(read_engine_auth(mended)).credentials) == 2000
+    assert len(decode(read_engine_auth(repaired)).credentials) == 2000
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.cli.install import _command
-from ecsauth.helper.launcher import launcher_text
-from ecsauth.units import UNITS, Installation, unit_texts
+from ecsauth.app.install import own_command
+from ecsauth.installation.units import UNITS, Installation, unit_texts
+from ecsauth.token_cache.launcher import launcher_text
 from tests.conftest import Result, b64, need, need_root
 from tests.lab.box import Box, booted_box
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[3]
 HOST = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
@@ -86,7 +86,7 @@ def test_working_directory_gives_no_modules(trap: Path, tmp_path: Path) -> None:
     login.write_text(json.dumps({"auths": {"q.io": {"auth": b64("u:p")}}}))
     own = str(BIN / "ecsauth")
     (exec_start,) = re.findall(
-        r"^ExecStart=(.*) refresh$", unit_texts(Installation(_command()))[UNITS[0]], re.MULTILINE
+        r"^ExecStart=(.*) refresh$", unit_texts(Installation(own_command()))[UNITS[0]], re.MULTILINE
     )
     assert exec_start == own
     for command in (
@@ -237,7 +237,7 @@ HELPER_NAMES = [
 
 @pytest.mark.parametrize("where", ["credHelpers", "credsStore"])
 def test_credential_helpers_are_run_by_plain_names_from_path_only(
-    ecsauth: Run,
+    ecsauth: RunProgram,
     login_file: Callable[..., Path],
     helpers: Callable[[str, str], Path],
     tmp_path: Path,
@@ -262,7 +262,7 @@ def test_credential_helpers_are_run_by_plain_names_from_path_only(
     assert mark.exists()  # the positive control
 
 
-def test_hostile_names_of_sources_and_targets(ecsauth: Run, tmp_path: Path) -> None:
+def test_hostile_names_of_sources_and_targets(ecsauth: RunProgram, tmp_path: Path) -> None:
     """Nothing is read or written by them but what they name."""
     target = tmp_path / "ecs.config"
     for source in (
@@ -287,7 +287,7 @@ def test_hostile_names_of_sources_and_targets(ecsauth: Run, tmp_path: Path) -> N
     assert target.exists()
 
 
-def test_key_of_an_object_with_dots_is_no_path(ecsauth: Run, tmp_path: Path) -> None:
+def test_key_of_an_object_with_dots_is_no_path(ecsauth: RunProgram, tmp_path: Path) -> None:
     """``..`` in a key is a part of its name in S3; no file of this host is meant by it."""
     (tmp_path / "ecs.config").write_text("ECS_SECRET=1\n")
     result = ecsauth("check", f"s3://fleet/../../..{tmp_path}/ecs.config?profile=none")
@@ -295,7 +295,9 @@ def test_key_of_an_object_with_dots_is_no_path(ecsauth: Run, tmp_path: Path) -> 
     assert "no such AWS profile" in result.err
 
 
-def test_settings_file_that_others_can_write_is_refused(ecsauth: Run, tmp_path: Path) -> None:
+def test_settings_file_that_others_can_write_is_refused(
+    ecsauth: RunProgram, tmp_path: Path
+) -> None:
     path, target = tmp_path / "e.env", tmp_path / "ecs.config"
     path.write_text("ECSAUTH_FORMAT=docker\n")
     target.write_text("A=1\n")

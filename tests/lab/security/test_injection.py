@@ -17,15 +17,15 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.ecs_config import read
+from ecsauth.engine_auth.env_file import read
 from ecsauth.errors import UsageError
-from ecsauth.units import Installation, unit_texts
+from ecsauth.installation.units import Installation, unit_texts
 from tests.conftest import Result, b64, need
 from tests.lab.aws_stub import PRIVATE, AwsStub, error_answer
 from tests.lab.faults.forks import Forks
 from tests.lab.security.properties import unprintable
 
-Run = Callable[..., Result]
+RunProgram = Callable[..., Result]
 BEFORE = "ECS_CLUSTER=lab\n# kept\nECS_LOGLEVEL=warn\n"
 BENIGN = "benign-value"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m|\x1b\[0?K")
@@ -141,7 +141,7 @@ def logins(evil: str) -> list[dict[str, object]]:
 
 
 def test_login_file(
-    ecsauth: Run, login_file: Callable[..., Path], target: Path, mark: Path, tmp_path: Path
+    ecsauth: RunProgram, login_file: Callable[..., Path], target: Path, mark: Path, tmp_path: Path
 ) -> None:
     written = 0
     state = ("--state-dir", tmp_path / "state", "--restart=never")
@@ -161,7 +161,7 @@ def test_login_file(
 
 
 def test_benign_login_gets_through(
-    ecsauth: Run, login_file: Callable[..., Path], target: Path
+    ecsauth: RunProgram, login_file: Callable[..., Path], target: Path
 ) -> None:
     """The positive control."""
     path = login_file({f"{BENIGN}.io": {"username": BENIGN, "password": BENIGN}})
@@ -185,7 +185,7 @@ def hostile_config(evil: str) -> bytes:
     return text.encode()
 
 
-def test_target_that_is_looked_at(ecsauth: Run, tmp_path: Path, mark: Path) -> None:
+def test_target_that_is_looked_at(ecsauth: RunProgram, tmp_path: Path, mark: Path) -> None:
     path = tmp_path / "ecs.config"
     for evil in texts(mark):
         path.write_bytes(hostile_config(evil))
@@ -248,7 +248,7 @@ def test_terminal_is_not_moved(tmp_path: Path, mark: Path) -> None:
         assert "q1.io" in shown or arguments[0] == "check"
 
 
-def test_file_names(ecsauth: Run, tmp_path: Path, mark: Path) -> None:
+def test_file_names(ecsauth: RunProgram, tmp_path: Path, mark: Path) -> None:
     """Of the login file, the target and the settings file."""
     for number, evil in enumerate(texts(mark)):
         name = evil.replace("/", "_").replace("\0", "0")
@@ -271,7 +271,7 @@ def test_file_names(ecsauth: Run, tmp_path: Path, mark: Path) -> None:
 
 
 def test_environment_and_profile(
-    ecsauth: Run, target: Path, mark: Path, aws: AwsStub, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, target: Path, mark: Path, aws: AwsStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert clean(ecsauth("refresh", "ecr:", "--to", target, "--restart=never")).code == 0
     assert sound(target)
@@ -293,7 +293,9 @@ def test_environment_and_profile(
         sound(target)
 
 
-def test_secrets_and_errors_of_aws(ecsauth: Run, target: Path, mark: Path, aws: AwsStub) -> None:
+def test_secrets_and_errors_of_aws(
+    ecsauth: RunProgram, target: Path, mark: Path, aws: AwsStub
+) -> None:
     action, source = "secretsmanager.GetSecretValue", "secretsmanager:x?registry=q.io"
     command = ("migrate", source, "--to", target)
     for evil in texts(mark)[1::8]:
@@ -348,7 +350,7 @@ def in_header(evil: str) -> str:
 
 
 def test_object_and_metadata_of_s3(
-    ecsauth: Run, target: Path, mark: Path, aws: AwsStub, monkeypatch: pytest.MonkeyPatch
+    ecsauth: RunProgram, target: Path, mark: Path, aws: AwsStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     data = json.dumps({"q.io": {"auth": b64("u:p")}})
@@ -373,7 +375,7 @@ def test_object_and_metadata_of_s3(
 
 
 def test_credential_helper_program(
-    ecsauth: Run,
+    ecsauth: RunProgram,
     login_file: Callable[..., Path],
     helpers: Callable[[str, str], Path],
     target: Path,
@@ -401,7 +403,7 @@ def test_credential_helper_program(
 
 
 def test_verify_and_a_hostile_registry(
-    ecsauth: Run, login_file: Callable[..., Path], mark: Path, tmp_path: Path
+    ecsauth: RunProgram, login_file: Callable[..., Path], mark: Path, tmp_path: Path
 ) -> None:
     for evil in texts(mark)[::5]:
         text = in_header(evil)
@@ -450,7 +452,7 @@ def test_credential_helper_protocol(forks: Forks, tmp_path: Path, mark: Path, aw
     }
 
 
-def test_units(ecsauth: Run, tmp_path: Path, mark: Path) -> None:
+def test_units(ecsauth: RunProgram, tmp_path: Path, mark: Path) -> None:
     """A path that may not stand in a unit is refused; no line or specifier comes in by it."""
     need("systemd-analyze")
     usual = unit_texts(Installation(["/opt/ecsauth/bin/ecsauth"]))

@@ -20,7 +20,7 @@ import pytest
 
 from tests.conftest import b64, need_root
 from tests.lab.aws_stub import HOST, AwsStub
-from tests.lab.faults.forks import Done, Forks
+from tests.lab.faults.forks import Completed, Forks
 from tests.lab.security.attacker import NOBODY, Arena, attack
 
 SECONDS = 3.0
@@ -86,7 +86,7 @@ def arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
     shutil.rmtree(root)
 
 
-def run(forks: Forks, arena: Arena, command: tuple[str, ...], aws: AwsStub) -> Done:
+def run(forks: Forks, arena: Arena, command: tuple[str, ...], aws: AwsStub) -> Completed:
     words = {"SHARED": str(arena.shared), "LOGIN": str(arena.root / "login.json")}
     made = [
         item.replace("SHARED", words["SHARED"]).replace("LOGIN", words["LOGIN"]) for item in command
@@ -117,7 +117,7 @@ def clear(shared: Path) -> None:
                 path.unlink()
 
 
-def faults_of(arena: Arena, done: Done) -> list[str]:
+def faults_of(arena: Arena, done: Completed) -> list[str]:
     said = done.out + done.err
     faults = []
     if done.code not in (0, 1, 2, 3, 4, 7) or "Traceback" in said or "unexpected" in said:
@@ -140,7 +140,7 @@ def faults_of(arena: Arena, done: Done) -> list[str]:
 def test_swapping_gains_nothing(
     forks: Forks, arena: Arena, aws: AwsStub, names: tuple[str, ...]
 ) -> None:
-    before = arena.look()
+    before = arena.observe()
     faults: list[str] = []
     runs = 0
     seconds = SECONDS if len(names) == 5 else SECONDS / 4
@@ -158,7 +158,7 @@ def test_swapping_gains_nothing(
     assert faults == []
     assert loot[0].seen == []
     assert loot[0].swaps > 20, "he did nothing"
-    assert arena.look() == before
+    assert arena.observe() == before
 
 
 def test_without_an_attacker_the_same_commands_write(

@@ -1,0 +1,135 @@
+"""The agent of this host: its container, its introspection and its service, as `restart.Agent`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ecsauth.agent.constants import DOCKER, SYSTEMD
+from ecsauth.agent.container import AgentContainer, inspect_agent
+from ecsauth.agent.datadir import NOT_RUNNING, UNKNOWN, RestartVerdict
+from ecsauth.agent.docker_run import Container
+from ecsauth.agent.introspection import Metadata, count_running_tasks, read_metadata
+from ecsauth.agent.restart.ports import Observation
+from ecsauth.agent.service import Service, choose
+from ecsauth.agent.systemd import Systemd
+from ecsauth.agent.upstart import Upstart
+from ecsauth.engine_auth.codec import EngineAuth
+from ecsauth.errors import EcsauthError, RestartRefusedError
+from ecsauth.host.programs import RunProgram
+
+
+class HostAgent:
+    """`restart.Agent` says what the methods promise.
+
+    Args:
+        environment: for Docker, see `inspect_agent`.
+        url: of introspection.
+        run: runs the system's programs.
+        settings: that a container without ecs-init is to be made with; None changes none.
+        forced: the service manager; empty chooses by looking.
+
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        url: str,
+        run: RunProgram,
+        *,
+        settings: EngineAuth | None = None,
+        forced: str = "",
+    ) -> None:
+        self._environment = environment
+        self._url = url
+        self._run = run
+        self._settings = settings
+        self._forced = forced
+        self._found: Service | None = None
+        self._container: AgentContainer | None = None
+
+    @property
+    def manager(self) -> str:
+        """What starts it."""
+        return self.service.name
+
+    @property
+    def command(self) -> str:
+        """How a person would restart it."""
+        return self.service.command
+
+    @property
+    def service(self) -> Service:
+        """What starts it; found out once."""
+        if self._found is None:
+            self._found = self._choose()
+        return self._found
+
+    def observe(self) -> Observation:
+        """Return how it is."""
+        self._container = container = inspect_agent(self._environment)
+        metadata: Metadata | None = None
+        tasks = None
+        with contextlib.suppress(EcsauthError):
+            metadata = read_metadata(self._url)
+            tasks = count_running_tasks(self._url)
+        return Observation(
+            verdict=self._verdict(container, answers=metadata is not None),
+            answers=metadata is not None,
+            settings=container.settings,
+            incarnation=container.incarnation,
+            started_at=container.started_at,
+            arn=metadata.arn if metadata else None,
+            cluster=metadata.cluster if metadata else "",
+            version=metadata.version if metadata else "",
+            running_tasks=tasks,
+        )
+
+    def repair(self) -> str:
+        """Mend what a restart that was cut off left."""
+        return self.service.repair()
+
+    def check(self) -> None:
+        """Raise RestartRefusedError if it cannot be restarted from here."""
+        container = self._container or inspect_agent(self._environment)
+        if self.service.name == DOCKER and container.is_from_ecs_init and not self._forced:
+            raise RestartRefusedError(
+                "ecs-init started the agent, and its service is not seen from here",
+                "run ecsauth on the host itself, not in a container",
+            )
+        self.service.check()
+
+    def restart(self) -> bool:
+        """Make it read its settings; raise AgentError if that failed."""
+        return self.service.restart()
+
+    def start_if_blocked(self) -> None:
+        """Help it up if something else than itself holds it up."""
+        self.service.start_if_blocked()
+
+    def discard_rollback(self) -> None:
+        """Let go of what was kept."""
+        self.service.discard_rollback()
+
+    def roll_back(self) -> None:
+        """Run it as before."""
+        self.service.roll_back()
+
+    def _choose(self) -> Service:
+        container = self._container or inspect_agent(self._environment)
+        name = choose(self._run, self._forced, is_container_up=bool(container.incarnation))
+        if name == DOCKER:
+            return Container(self._environment, self._settings)
+        return Systemd(self._run) if name == SYSTEMD else Upstart(self._run)
+
+    def _verdict(self, container: AgentContainer, *, answers: bool) -> RestartVerdict:
+        """Return Docker's verdict; without Docker, what else tells that the agent does not run."""
+        verdict = container.verdict
+        if verdict.outcome != UNKNOWN or answers:
+            return verdict
+        if not container.has_docker:
+            return replace(verdict, outcome=NOT_RUNNING)
+        if self.service.name != DOCKER and self.service.is_down():
+            return RestartVerdict(NOT_RUNNING, f"its service is down, and {verdict.reason}")
+        return verdict

@@ -1,0 +1,67 @@
+"""The files that the agent of this host reads, and the settings that it gets out of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ecsauth.engine_auth.codec import UNSET, EngineAuth, is_same_logins
+from ecsauth.engine_auth.env_file import merged
+from ecsauth.engine_auth.layouts import AGENT_JSON, ENV_FILE, Layout
+from ecsauth.errors import EcsauthError
+from ecsauth.host.atomic_file import read_regular
+
+if TYPE_CHECKING:
+    from ecsauth.agent.restart.ports import Observation
+
+ENV_FILES = ("/var/lib/ecs/ecs.config", "/etc/ecs/ecs.config")
+"""ecs-init reads the second over the first (``ecs-init/docker/docker.go``, ``getEnvVars``)."""
+
+JSON_FILE = "/etc/ecs/ecs.config.json"
+
+
+def is_agent_file(path: Path) -> bool:
+    """Return whether the agent reads the file without being told to."""
+    return str(path.absolute()) in (*ENV_FILES, JSON_FILE)
+
+
+def settings_in(path: Path, layout: Layout) -> EngineAuth:
+    """Return the settings in a file; both empty if it is missing or unreadable."""
+    try:
+        return layout.read(read_regular(path))
+    except (OSError, EcsauthError):
+        return UNSET
+
+
+def expected_settings(path: Path, layout: Layout) -> EngineAuth:
+    """Return what the agent gets from the file, merged with the other one that ecs-init reads."""
+    if layout is AGENT_JSON or str(path.absolute()) not in ENV_FILES:
+        return settings_in(path, layout)
+    found = UNSET
+    for name in ENV_FILES:
+        found = merged(settings_in(Path(name), ENV_FILE), found)
+    return found
+
+
+def is_in_sync(path: Path, layout: Layout, expected: EngineAuth, seen: Observation) -> bool | None:
+    """Return whether the agent runs with `expected`, the settings in a file; None if unknown."""
+    if layout is not AGENT_JSON:
+        return None if seen.settings is None else is_same_logins(expected, seen.settings)
+    if seen.settings is not None and seen.settings.is_set:
+        return True  # the environment takes precedence, and the agent ignores the JSON file's
+    try:
+        return None if seen.started_at is None else seen.started_at > path.stat().st_mtime
+    except OSError:
+        return None
+
+
+def overruled_by(path: Path, layout: Layout) -> Path | None:
+    """Return the ``ecs.config`` whose settings take the place of those in the agent's JSON file.
+
+    The environment comes first and the JSON file second (aws/amazon-ecs-agent
+    ``agent/config/config.go``, ``NewConfig``).
+    """
+    if layout is not AGENT_JSON or not path.name.endswith(".config.json"):
+        return None
+    env_file = path.with_suffix("")
+    return env_file if settings_in(env_file, ENV_FILE).is_set else None

@@ -1,0 +1,186 @@
+"""What the restart of the agent needs of others, and the values that it works with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Callable, Protocol
+
+from ecsauth.agent.datadir import RestartVerdict
+from ecsauth.agent.restart.policy import RestartPolicy
+from ecsauth.engine_auth.codec import EngineAuth
+from ecsauth.errors import EcsauthError
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The agent at one moment.
+
+    Attributes:
+        verdict: what a restart would do to its tasks.
+        answers: whether introspection answers.
+        settings: that its container was started with; None if it does not run or nobody knows.
+        incarnation: tells one start of its container from the next; empty if it does not run.
+        started_at: of its container, Unix seconds; None if it does not run.
+        arn: of the container instance; None until it has registered, or if it does not answer.
+        cluster: its name; empty if it does not answer.
+        version: of the agent; empty if it does not answer.
+        running_tasks: None if it does not answer.
+
+    """
+
+    verdict: RestartVerdict
+    answers: bool = False
+    settings: EngineAuth | None = field(default=None, repr=False)
+    incarnation: str = ""
+    started_at: float | None = None
+    arn: str | None = None
+    cluster: str = ""
+    version: str = ""
+    running_tasks: int | None = None
+
+
+class Agent(Protocol):
+    """The agent of this host. What changes something raises AgentError."""
+
+    @property
+    def manager(self) -> str:
+        """Return what starts it: systemd, upstart or docker."""
+
+    @property
+    def command(self) -> str:
+        """Return how a person would restart it."""
+
+    def observe(self) -> Observation:
+        """Return how it is; never raises."""
+
+    def repair(self) -> str:
+        """Mend what a restart that was cut off left; say what was done, empty for nothing."""
+
+    def check(self) -> None:
+        """Raise RestartRefusedError if it cannot be restarted from here."""
+
+    def restart(self) -> bool:
+        """Make it read its settings; False if the restart only waits its turn."""
+
+    def start_if_blocked(self) -> None:
+        """Help it up if something else than itself holds it up; never raises."""
+
+    def discard_rollback(self) -> None:
+        """Let go of what was kept for `roll_back`: the new one has proved itself."""
+
+    def roll_back(self) -> None:
+        """Run it as before the restart; its settings have been put back."""
+
+
+class Drainer(Protocol):
+    """Empties the container instance of service tasks."""
+
+    def drain(self, cluster: str, arn: str) -> Sequence[str]:
+        """Return when no service task is left, with the tasks that stay for they have no service.
+
+        Raises:
+            RestartRefusedError: it could not be drained.
+
+        """
+
+    def activate(self, cluster: str, arn: str) -> None:
+        """Let tasks come again, if it was `drain` that kept them away. Never raises."""
+
+
+IsInSync = Callable[[Observation], "bool | None"]
+"""Whether the agent runs with what the target has; None if nobody knows."""
+
+Restore = Callable[[], str]
+"""Puts the target's content before in its place; returns why not, empty if it did."""
+
+
+@dataclass(frozen=True)
+class RestartHistory:
+    """Of restarts.
+
+    Attributes:
+        last: Unix seconds; None for never.
+        failures: restarts that were not proved, since one went well.
+        refused: attempts that were given up before the agent was touched, since one went well.
+
+    """
+
+    last: float | None = None
+    failures: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True)
+class UnprovedRestart:
+    """A restart that was begun and has not been proved: the run was cut off.
+
+    Attributes:
+        incarnation: of the agent before.
+        arn: of the container instance before; None if it was not known.
+
+    """
+
+    incarnation: str = ""
+    arn: str | None = None
+
+
+@dataclass(frozen=True)
+class AgentOutcome:
+    """What was done about the agent.
+
+    Attributes:
+        is_pending: whether the agent has yet to read what is in the target.
+        history: with this restart in it.
+        said: one line for people; empty if there is nothing to say.
+        error: why it is not as it should be.
+        is_done: whether the agent was restarted and has proved itself.
+
+    """
+
+    is_pending: bool
+    history: RestartHistory
+    said: str = ""
+    error: EcsauthError | None = None
+    is_done: bool = False
+
+
+@dataclass(frozen=True)
+class RestartPorts:
+    """What the use case needs from outside.
+
+    Attributes:
+        now: Unix seconds.
+        monotonic: seconds that no clock setting moves.
+        sleep: waits that many seconds.
+        note: takes one line for people.
+        warn: the same, for what they should not miss.
+        begin: called right before the agent is touched, with the history so far.
+        shield: holds off signals for the ``with`` block, where half done is worse than late.
+        has_memory: whether the history outlives this run.
+        drainer: empties the instance before a restart; None does not.
+
+    """
+
+    now: Callable[[], float]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], None]
+    note: Callable[[str], None]
+    warn: Callable[[str], None]
+    begin: Callable[[RestartHistory, UnprovedRestart], None] = lambda _, __: None
+    shield: Callable[[], AbstractContextManager[None]] = nullcontext
+    has_memory: bool = True
+    drainer: Drainer | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One restart and all that belongs to it."""
+
+    agent: Agent
+    is_in_sync: IsInSync
+    restore: Restore
+    policy: RestartPolicy
+    history: RestartHistory
+    around: RestartPorts

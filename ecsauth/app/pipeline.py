@@ -1,0 +1,423 @@
+"""The pipeline: ask the sources, merge what they return into the targets.
+
+convert, migrate, publish, pull and refresh are this pipeline with other ends. With `DueOptions`
+only what is due is asked for: if nothing is due and nothing has drifted, no source in AWS is asked
+and nothing is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Callable
+
+from ecsauth.app.fetch import Verification, fetch_source, join, verified
+from ecsauth.app.requests import MergeOptions
+from ecsauth.app.update import Outcome, merge_into
+from ecsauth.credentials.credential import Credential, Fetched
+from ecsauth.credentials.ecr_token import with_known_expiry
+from ecsauth.credentials.freshness import (
+    Lease,
+    Leases,
+    is_due_soon,
+    login_digest,
+    make_lease,
+    owned_matches,
+    source_key,
+    why_due,
+)
+from ecsauth.engine_auth.codec import decode
+from ecsauth.errors import ClockError, EcsauthError, SourceError
+from ecsauth.sources.source import Source
+from ecsauth.targets.stdout import Stdout
+from ecsauth.targets.target import Target
+
+
+@dataclass(frozen=True)
+class DueOptions:
+    """Ask only for what is due.
+
+    Attributes:
+        force: everything is due.
+        prune_expired: take out every login that is known to have expired, whatever its source.
+        recheck: seconds after which a secret without a known end is read again.
+        spread: 0 to 1, this run's part in the jitter.
+
+    """
+
+    force: bool = False
+    prune_expired: bool = False
+    recheck: float = 3600.0
+    spread: float = 0.0
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How the pipeline works.
+
+    Attributes:
+        merge: how credentials are merged.
+        due: ask only for what is due; None asks every source.
+        verify: logs in with each credential first; None does not.
+
+    """
+
+    merge: MergeOptions = field(default_factory=MergeOptions)
+    due: DueOptions | None = None
+    verify: Verification | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A source that was due, and what came of it."""
+
+    source: str
+    why: str
+    answer: Fetched
+
+
+@dataclass(frozen=True)
+class TargetResult:
+    """What became of one target: an outcome or an error.
+
+    Attributes:
+        leases: what each source last returned for it; None without `DueOptions`.
+
+    """
+
+    target: Target
+    outcome: Outcome = field(default_factory=Outcome)
+    error: EcsauthError | None = None
+    leases: Leases | None = None
+
+    @property
+    def is_stdout(self) -> bool:
+        """Whether the settings went to standard output."""
+        return isinstance(self.target, Stdout)
+
+    @property
+    def exit_code(self) -> int:
+        """Of a command that wrote this target alone."""
+        if self.error is not None:
+            return self.error.exit_code
+        return SourceError.exit_code if self.outcome.problems else 0
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What the pipeline did.
+
+    Attributes:
+        asked: the sources that were asked.
+        results: one for each target, in order.
+        next_at: when something is due again (Unix seconds); None if only the next run tells.
+
+    """
+
+    asked: tuple[Asked, ...]
+    results: tuple[TargetResult, ...]
+    next_at: int | None = None
+
+
+@dataclass
+class _View:
+    """A target as it is, and what is known of it."""
+
+    target: Target
+    leases: Leases
+    present: Mapping[str, Credential] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    is_untidy: bool = False
+    error: EcsauthError | None = None
+
+    def known(self, sources: Sequence[Source]) -> list[Lease | None]:
+        """Return the lease of each source."""
+        return [self.leases.by_source.get(self.key(item)) for item in sources]
+
+    def key(self, source: Source) -> str:
+        """Return what the source's lease is kept under."""
+        return source_key(self.leases.salt, source.name, source.fingerprint)
+
+
+def bring(
+    sources: Sequence[Source],
+    targets: Sequence[Target],
+    flow: Flow,
+    recall: Callable[[str], Leases] = lambda _: Leases(),
+    *,
+    now: float,
+) -> Brought:
+    """Bring the credentials of the sources into every target; one that fails stops no other.
+
+    Args:
+        sources: of two that name the same registry, the later counts.
+        targets: all get the same logins.
+        flow: how.
+        recall: key of a target → its leases, with a salt.
+        now: Unix seconds.
+
+    """
+    views = [
+        _view(target, recall(target.key)) if flow.due else _View(target, Leases())
+        for target in targets
+    ]
+    due = (
+        _due(sources, views, flow.due, now) if flow.due else dict.fromkeys(range(len(sources)), "")
+    )
+    asked = {
+        index: Asked(sources[index].name, why, _ask(sources, index, views, flow, now))
+        for index, why in due.items()
+    }
+    results, times = [], []
+    for view in views:
+        result = _apply(view, sources, asked, flow, now)
+        results.append(result)
+        if result.leases is not None:
+            known = [result.leases.by_source.get(view.key(source)) for source in sources]
+            times += [item.refresh_at for item in known if item and item.refresh_at]
+    return Brought(tuple(asked.values()), tuple(results), min(times, default=None))
+
+
+def _ask(
+    sources: Sequence[Source], index: int, views: Sequence[_View], flow: Flow, now: float
+) -> Fetched:
+    version = _known_version(sources, index, views, now) if flow.due and not flow.due.force else ""
+    found = fetch_source(sources[index], now, version)
+    return verified(found, flow.verify)
+
+
+def _view(target: Target, leases: Leases) -> _View:
+    try:
+        text = target.read()
+        present, digests = _digests(target, leases, text)
+        is_untidy = target.layout.is_untidy(text)
+    except EcsauthError as error:
+        return _View(target, leases, error=error)
+    return _View(target, leases, present, digests, is_untidy)
+
+
+def _digests(
+    target: Target, leases: Leases, text: bytes
+) -> tuple[dict[str, Credential], dict[str, str]]:
+    """Return the logins in a text of the target and their digests, by key."""
+    present = {item.match: item for item in decode(target.layout.read(text)).credentials}
+    return present, {match: login_digest(leases.salt, item) for match, item in present.items()}
+
+
+def _due(
+    sources: Sequence[Source], views: Sequence[_View], options: DueOptions, now: float
+) -> dict[int, str]:
+    """Return index → why for the sources to ask; a target that cannot be read asks for none."""
+    due: dict[int, str] = {}
+    readable = [view for view in views if view.error is None]
+    for view in readable:
+        known = view.known(sources)
+        for index, (source, owned) in enumerate(zip(sources, owned_matches(known, now))):
+            why = (
+                why_due(known[index], view.digests, owned, now) if source.fingerprint else "looked"
+            )
+            if options.force:
+                why = "--force"
+            if why:
+                due.setdefault(index, why)
+    if any(sources[index].fingerprint for index in due):
+        for index, source in enumerate(sources):
+            if index not in due and _is_soon(source, readable, now):
+                due[index] = "together with the others"
+    return dict(sorted(due.items()))
+
+
+def _known_version(
+    sources: Sequence[Source],
+    index: int,
+    views: Sequence[_View],
+    now: float,
+) -> str:
+    """Return the version of a source's answer that every target still has; empty if one has not."""
+    versions = set()
+    for view in views:
+        known = view.known(sources)
+        lease, owned = known[index], owned_matches(known, now)[index]
+        if view.error is not None or lease is None or _has_expired(lease, now):
+            return ""
+        undated = replace(lease, refresh_at=int(now) + 1)  # all but the time counts
+        versions.add("" if why_due(undated, view.digests, owned, now) else lease.version)
+    return versions.pop() if len(versions) == 1 else ""
+
+
+def _has_expired(lease: Lease, now: float) -> bool:
+    expiries = [record.expires_at for record in lease.logins.values()]
+    return any(item is not None and item <= now for item in expiries)
+
+
+def _is_soon(source: Source, views: Sequence[_View], now: float) -> bool:
+    leases = [view.leases.by_source.get(view.key(source)) for view in views]
+    return any(lease is not None and is_due_soon(lease, now) for lease in leases)
+
+
+def _apply(
+    view: _View, sources: Sequence[Source], asked: Mapping[int, Asked], flow: Flow, now: float
+) -> TargetResult:
+    if view.error is not None:
+        return TargetResult(view.target, error=view.error)
+    if flow.due is None:
+        answers = [item.answer for item in asked.values()]
+        fetched = join([item.source for item in asked.values()], answers)
+        return _merge(view, fetched, flow.merge, frozenset(), now)
+    leases = _new_leases(view, sources, asked, flow.due, now)
+    fetched = _fetched(asked, leases, now)
+    expired = _expired(view, sources, asked, flow.due, now)
+    dropped = expired | _unnamed(view, leases, asked, flow.merge)
+    said = tuple(
+        f"{view.present[match].registry}: its login has expired and is taken out: pulls from it"
+        " are anonymous now"
+        for match in sorted(expired)
+        if match not in {item.match for item in fetched.credentials}
+    )
+    fetched = replace(fetched, warnings=(*fetched.warnings, *said))
+    # Only a source that answered has its logins in `fetched`; the others' are kept by `dropped`.
+    answered = [item for item in asked.values() if not item.answer.is_unchanged]
+    is_all = len(answered) == len(sources)
+    merge = replace(flow.merge, replace=flow.merge.replace and is_all)
+    result = _merge(view, fetched, merge, dropped, now)
+    if result.error is not None:
+        return result
+    return replace(result, leases=_leases_to_keep(view, sources, leases))
+
+
+def _merge(
+    view: _View, fetched: Fetched, merge: MergeOptions, dropped: frozenset[str], now: float
+) -> TargetResult:
+    if not fetched.credentials and not dropped and not view.is_untidy:
+        outcome = Outcome(problems=fetched.problems, notes=fetched.notes, warnings=fetched.warnings)
+        return TargetResult(view.target, outcome)
+    lock = contextlib.nullcontext() if merge.dry_run else view.target.locked()
+    try:
+        with lock:
+            outcome = merge_into(
+                fetched,
+                view.target,
+                merge,
+                now=now,
+                dropped=lambda text: _still_there(view, dropped, text),
+            )
+    except EcsauthError as error:
+        return TargetResult(view.target, Outcome(problems=fetched.problems), error)
+    return TargetResult(view.target, outcome)
+
+
+def _new_leases(
+    view: _View,
+    sources: Sequence[Source],
+    asked: Mapping[int, Asked],
+    options: DueOptions,
+    now: float,
+) -> list[Lease | None]:
+    """Return the lease of each source; one that gave nothing keeps the lease it had."""
+    leases = view.known(sources)
+    for index, item in asked.items():
+        if item.answer.credentials:
+            lease = make_lease(
+                view.leases.salt,
+                item.source,
+                item.answer,
+                now=now,
+                spread=options.spread,
+                recheck=options.recheck,
+            )
+            if item.answer.problems:
+                lease = replace(lease, version="")  # not all of that version was taken
+            is_free = not sources[index].fingerprint
+            leases[index] = replace(lease, refresh_at=0) if is_free else lease
+    return leases
+
+
+def _fetched(asked: Mapping[int, Asked], leases: Sequence[Lease | None], now: float) -> Fetched:
+    """Put the answers together, without what a later source has that was not asked."""
+    owned = owned_matches(leases, now)
+    answers = [
+        replace(
+            item.answer,
+            credentials=tuple(
+                found for found in item.answer.credentials if found.match in owned[index]
+            ),
+        )
+        for index, item in asked.items()
+    ]
+    return join([item.source for item in asked.values()], answers)
+
+
+def _unnamed(
+    view: _View,
+    leases: Sequence[Lease | None],
+    asked: Mapping[int, Asked],
+    merge: MergeOptions,
+) -> frozenset[str]:
+    """Return the keys in the target that no source gives, if they are to go and all are known."""
+    if not merge.replace or any(item.answer.problems for item in asked.values()):
+        return frozenset()
+    if any(lease is None for lease in leases):
+        return frozenset()
+    return frozenset(view.present) - {match for lease in leases if lease for match in lease.logins}
+
+
+def _expired(
+    view: _View,
+    sources: Sequence[Source],
+    asked: Mapping[int, Asked],
+    options: DueOptions,
+    now: float,
+) -> frozenset[str]:
+    """Return the keys of logins in the target that are past their time and to be taken out.
+
+    A source that failed loses its expired logins; unless it failed because of the clock, for
+    then nobody knows what has expired.
+    """
+    problems = [problem for item in asked.values() for problem in item.answer.problems]
+    if any(isinstance(problem, ClockError) for problem in problems):
+        return frozenset()
+    expired = frozenset(
+        match for match, item in view.present.items() if _is_expired(view, item, now)
+    )
+    if options.prune_expired:
+        return expired
+    known = view.known(sources)
+    owned = owned_matches(known)
+    failed = [index for index, item in asked.items() if item.answer.problems]
+    theirs = {match for index in failed for match in owned[index]}
+    if any(known[index] is None for index in failed):  # nobody knows what it gave before
+        theirs |= expired - {match for matches in owned for match in matches}
+    return expired & theirs
+
+
+def _is_expired(view: _View, item: Credential, now: float) -> bool:
+    for lease in view.leases.by_source.values():
+        record = lease.logins.get(item.match)
+        if record and record.digest == view.digests[item.match] and record.expires_at is not None:
+            return record.expires_at <= now
+    return with_known_expiry(item).is_expired(now)
+
+
+def _still_there(view: _View, dropped: frozenset[str], text: bytes) -> frozenset[str]:
+    """Return those that nobody has replaced in the text since they were looked at."""
+    digests = _digests(view.target, view.leases, text)[1]
+    return frozenset(match for match in dropped if digests.get(match) == view.digests[match])
+
+
+def _leases_to_keep(
+    view: _View, sources: Sequence[Source], leases: Sequence[Lease | None]
+) -> Leases:
+    """Return the leases to keep: of these sources, and of others whose logins are still there."""
+    found = {view.key(source): lease for source, lease in zip(sources, leases) if lease is not None}
+    named = {match for lease in found.values() for match in lease.logins}
+    others = {
+        key: lease
+        for key, lease in view.leases.by_source.items()
+        if key not in found
+        and any(
+            match not in named and view.digests.get(match) == record.digest
+            for match, record in lease.logins.items()
+        )
+    }
+    return Leases(view.leases.salt, {**others, **found})

@@ -1,0 +1,144 @@
+"""The command fleet refresh."""
+
+from __future__ import annotations
+
+import click
+
+from ecsauth.app.fleet import FleetRequest, FleetResult, refresh_fleet
+from ecsauth.cli import options
+from ecsauth.cli.console import print_json, print_result, say, show_help
+from ecsauth.cli.ports import console_ports
+from ecsauth.cli.render.fleet import followed, row_said, summary, table
+from ecsauth.cli.render.json import fleet_document
+from ecsauth.cli.render.words import count
+from ecsauth.fleet.values import FAILED, NOT_LINUX, NOT_MANAGED, UNREACHABLE
+
+_CURES = {
+    NOT_MANAGED: (
+        "SSM does not manage {}",
+        "do they run the SSM agent, with a role that has AmazonSSMManagedInstanceCore?",
+    ),
+    NOT_LINUX: (
+        "{} run Windows, where the document does nothing",
+        "there the agent takes its logins from variables: ecsauth convert --output powershell",
+    ),
+    UNREACHABLE: (
+        "SSM does not reach {}",
+        "does the SSM agent run there (systemctl status amazon-ssm-agent), and reach SSM?",
+    ),
+}
+
+
+@click.group(invoke_without_command=True, short_help="The same on many instances, through SSM.")
+@click.pass_context
+def fleet(context: click.Context) -> int:
+    """Do the same on many instances, through SSM Run Command."""
+    return show_help(context)
+
+
+@fleet.command(short_help="Run ecsauth refresh on the instances of a cluster, or with a tag.")
+@options.option(
+    "--cluster", metavar="CLUSTER", default="", help="An ECS cluster, by its name or ARN."
+)
+@options.option(
+    "--tag",
+    "tags",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Instances with this tag. May be repeated: any of one key's values, all of the keys.",
+)
+@options.option(
+    "--max-concurrency",
+    metavar="NUMBER|PERCENT",
+    default="10%",
+    show_default=True,
+    help="On how many instances at the same time; at least one.",
+)
+@options.option(
+    "--max-errors",
+    metavar="NUMBER|PERCENT",
+    default="10%",
+    show_default=True,
+    help="Start nothing more after more failures than that.",
+)
+@options.option(
+    "--document",
+    metavar="NAME",
+    default="ecsauth-refresh",
+    show_default=True,
+    help="The SSM document (samples/ssm-refresh.json).",
+)
+@options.option("--region", metavar="REGION", default="", help="Where; by default as the AWS SDK.")
+@options.option("--profile", metavar="NAME", default="", help="A profile of the AWS SDK.")
+@options.option("--role-arn", metavar="ARN", default="", help="A role to assume.")
+@options.option(
+    "--timeout",
+    envvar="ECSAUTH_FLEET_TIMEOUT",
+    type=options.Seconds(1, 86_400),
+    metavar="SECONDS",
+    default=900.0,
+    show_default=True,
+    help="How long all of it may take; what has not ended by then is cancelled.",
+)
+@options.dry_run("Send nothing; print which instances would get it.")
+@options.as_json
+@options.quiet
+@options.common
+@click.pass_context
+def refresh(
+    context: click.Context,
+    /,
+    cluster: str,
+    tags: tuple[str, ...],
+    max_concurrency: str,
+    max_errors: str,
+    document: str,
+    region: str,
+    profile: str,
+    role_arn: str,
+    timeout: float,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Run ecsauth refresh on many instances, by an SSM document.
+
+    The table says for each instance how it ended, and the last line that it printed, as it is: the
+    document of samples/ prints no secret. Exit code 3 unless all are done. Instances of the
+    cluster that SSM does not manage are named, and count as failed. Of a tag, SSM knows only the
+    instances that it manages. Ctrl-C cancels what was sent.
+    """
+    if cluster and tags:  # what was typed counts more than variables
+        if options.is_from_environment(context, "tags"):
+            tags = ()
+        elif options.is_from_environment(context, "cluster"):
+            cluster = ""
+    limits = (max_concurrency, max_errors)
+    where = (document, region, profile, role_arn)
+    request = FleetRequest(cluster, tags, *limits, *where, timeout, dry_run)
+    result = refresh_fleet(
+        request,
+        console_ports(quiet=quiet),
+        lambda rollout: followed(rollout, quiet=quiet),
+        lambda ended: _show(ended, as_json=as_json, quiet=quiet),
+    )
+    return result.exit_code
+
+
+def _show(result: FleetResult, *, as_json: bool, quiet: bool) -> None:
+    """Print the result, and what to do about instances that have not done it."""
+    rollout = result.rollout
+    rows, counts = rollout.rows, rollout.counts()
+    if as_json:
+        shown = [(row.instance, row.status, row_said(row), row.command) for row in rows]
+        print_json(fleet_document(result.region, shown, counts))
+    else:
+        print_result([*table(rows), summary(rollout)])
+    for status, (words, cure) in _CURES.items():
+        if counts.get(status):
+            say("warning", words.format(count(counts[status], "instance")), cure)
+    failed = [row for row in rows if row.status == FAILED]
+    if failed and not quiet:
+        where = f"--region {result.region} --command-id {failed[0].command}"
+        where += f" --instance-id {failed[0].instance}"
+        say("next", f"to see all that it said: aws ssm get-command-invocation {where}")

@@ -1,0 +1,1 @@
+"""Values, pure: registries, credentials, login files, and how fresh they are."""

@@ -1,0 +1,1 @@
+"""Log in to registries as docker does."""

@@ -1,0 +1,1 @@
+"""What is remembered between runs: no secret, and nothing that cannot be lost."""

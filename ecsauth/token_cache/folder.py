@@ -1,0 +1,229 @@
+"""A private folder: opened only if it is our own alone, its files read and written beneath it.
+
+It is opened once, and everything is done relative to that, so that nobody can put another in its
+place. Folders that we did not make keep their mode.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from ecsauth.host.atomic_file import close_quietly
+from ecsauth.host.trust import untrusted_path_reason
+
+MAX_BYTES = 65536
+_NEW = ".new-"
+_OURS_NEW = re.compile(r"\.new-[0-9]+-[0-9a-f]{8}")
+_STALE_SECONDS = 3600.0
+_MAX_LINKS = 8
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class UnsafeError(OSError):
+    """A folder or file that others could have written."""
+
+
+class Folder:
+    """An opened folder.
+
+    Args:
+        path: for messages.
+        descriptor: of the folder; closed with it.
+
+    Raises:
+        UnsafeError: it is not ours, or others may write it.
+
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        try:
+            _check(os.fstat(descriptor), str(path))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close it; a second time does nothing."""
+        if self._descriptor >= 0:
+            close_quietly(self._descriptor)
+            self._descriptor = -1
+
+    def __del__(self) -> None:
+        """Close it when nobody has it any more."""
+        self.close()
+
+    def child(self, name: str, mode: int = 0o700, *, is_sealed: bool = False) -> Folder:
+        """Open a folder in it, made with the mode if it is not there.
+
+        Args:
+            name: of the folder.
+            mode: its permission bits.
+            is_sealed: it gets the mode back if it has lost it.
+
+        Raises:
+            UnsafeError: it is not ours, or others may write it.
+            OSError: it cannot be made or opened; a symlink is not followed.
+
+        """
+        is_made = True
+        try:
+            os.mkdir(name, mode, dir_fd=self._descriptor)
+        except FileExistsError:
+            is_made = False
+        descriptor = os.open(name, _FLAGS, dir_fd=self._descriptor)
+        found = Folder(self.path / name, descriptor)
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode and (is_made or is_sealed):
+            try:
+                os.fchmod(descriptor, mode)  # the umask may have taken bits away
+            except BaseException:
+                found.close()
+                raise
+        return found
+
+    def read(self, name: str) -> bytes | None:
+        """Return the bytes of a file; None if there is none.
+
+        Raises:
+            UnsafeError: it is not ours, or others may write it.
+            OSError: it cannot be read.
+
+        """
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(name, flags, dir_fd=self._descriptor)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            _check_file(os.fstat(descriptor), str(self.path / name))
+            return file.read(MAX_BYTES)
+
+    def write(self, name: str, data: bytes, mode: int = 0o600, at: int | None = None) -> None:
+        """Put a file in place, whole.
+
+        It is not fsynced: after a power loss it may be empty, and then it is fetched again.
+
+        Args:
+            name: of the file.
+            data: its bytes.
+            mode: its permission bits.
+            at: its modification time, ns since 1970; None for the present.
+
+        Raises:
+            OSError: it was not written; nothing has changed.
+
+        """
+        new = f"{_NEW}{os.getpid()}-{os.urandom(4).hex()}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(new, flags, 0o600, dir_fd=self._descriptor)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(descriptor, mode)
+                file.write(data)
+                file.flush()
+                if at is not None:
+                    os.utime(descriptor, ns=(at, at))
+            os.rename(new, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(new, dir_fd=self._descriptor)
+            raise
+
+    def open_append(self, name: str) -> int:
+        """Return a descriptor that appends to a file (0600), made if it is not there.
+
+        Raises:
+            OSError: it cannot be opened, or is not ours.
+
+        """
+        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            descriptor = os.open(
+                name, flags | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._descriptor
+            )
+            os.fchmod(descriptor, 0o600)
+        except FileExistsError:
+            descriptor = os.open(name, flags, dir_fd=self._descriptor)
+        try:
+            _check_file(os.fstat(descriptor), str(self.path / name))
+        except BaseException:
+            close_quietly(descriptor)
+            raise
+        return descriptor
+
+    def rename(self, name: str, new: str) -> None:
+        """Rename a file; one that is not there is no matter."""
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(name, new, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+
+    def remove(self, name: str) -> bool:
+        """Remove a file; return whether there was one."""
+        try:
+            os.unlink(name, dir_fd=self._descriptor)
+        except OSError:
+            return False
+        return True
+
+    def files(self, now: float) -> Iterator[tuple[str, float]]:
+        """Yield name and modification time of each file; what a crash has left behind goes."""
+        found = []
+        with os.scandir(self._descriptor) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # others write at the same time
+                    found.append((entry.name, entry.stat(follow_symlinks=False).st_mtime))
+        for name, moment in found:
+            if not name.startswith(_NEW):
+                yield name, moment
+            elif moment < now - _STALE_SECONDS and _OURS_NEW.fullmatch(name):
+                self.remove(name)
+
+
+def open_folder(path: Path) -> Folder:
+    """Open a folder by its path; made, with its parents, if it is not there.
+
+    A symlink is followed if it is our own or root's, and nobody else may rename what is on the way.
+
+    Raises:
+        UnsafeError: it is not ours, or others may write it or put another in its place.
+        OSError: it cannot be made or opened.
+
+    """
+    for _ in range(_MAX_LINKS):
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        real = path.parent.resolve() / path.name
+        if reason := untrusted_path_reason(real.parent):
+            raise UnsafeError(reason)
+        try:
+            status = real.lstat()
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):
+                real.mkdir(mode=0o700)
+                real.chmod(0o700)
+            status = real.lstat()
+        if not stat.S_ISLNK(status.st_mode):
+            return Folder(path, os.open(real, _FLAGS))
+        if status.st_uid not in (0, os.geteuid()):
+            raise UnsafeError(f"{path} is a symlink of another user")
+        path = real.parent / real.readlink()
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def _check_file(status: os.stat_result, name: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsafeError(f"{name} is not a regular file")
+    _check(status, name)
+
+
+def _check(status: os.stat_result, name: str) -> None:
+    if status.st_uid != os.geteuid():
+        raise UnsafeError(f"{name} belongs to another user (uid {status.st_uid})")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UnsafeError(f"{name} can be written by others")
