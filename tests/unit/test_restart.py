@@ -295,7 +295,7 @@ def test_both_facts_are_said_if_the_way_back_fails_too(world: World) -> None:
     assert done.is_pending
 
 
-def test_target_that_cannot_be_put_back_is_said(world: World) -> None:
+def test_target_that_cannot_be_restore_is_said(world: World) -> None:
     def fails() -> str:
         raise TargetError("disk full")
 
@@ -325,7 +325,7 @@ def test_agent_that_had_not_registered_need_not(world: World) -> None:
     assert "same instance" not in done.said
 
 
-def test_restart_that_did_not_happen_is_refused_and_nothing_is_put_back(world: World) -> None:
+def test_restart_that_did_not_happen_is_refused_and_nothing_is_restore(world: World) -> None:
     world.restart_error = AgentError("systemctl failed", "are you root?")
     done = world.run()
     assert world.acts == ["restart"]
@@ -520,7 +520,7 @@ def test_signals_are_held_off_where_half_done_is_worse_than_late(world: World) -
     drainer = FakeDrainer(world)
     for one, name in (
         (world, "restart"),
-        (world, "put_back"),
+        (world, "restore"),
         (world, "bring_back"),
         (world, "seen"),
     ):
@@ -529,7 +529,7 @@ def test_signals_are_held_off_where_half_done_is_worse_than_late(world: World) -
     drainer.drain = noted("drain", drainer.drain)  # type: ignore[method-assign]
     world.run(drainer=drainer)
     assert seen == {
-        **dict.fromkeys(("restart", "put_back", "bring_back", "activate"), 1),
+        **dict.fromkeys(("restart", "restore", "bring_back", "activate"), 1),
         **dict.fromkeys(("drain", "seen"), 0),
     }
 
