@@ -24,6 +24,7 @@ ever holds a secret, a decoded ``auth`` or the body of a file.
 
 from __future__ import annotations
 
+import copy
 from typing import TypeVar
 
 _E = TypeVar("_E", bound="EcsauthError")
@@ -33,11 +34,14 @@ class EcsauthError(Exception):
     """The root of the tree.
 
     Args:
-        message: the subject and what failed, one line, no secret.
+        what: what failed, one line, no secret.
         hint: what to do next, one line, or an empty string.
+        subject: on what it failed; put before it, with a colon.
         reference: stable name of this error, kebab-case; by default that of its class.
+        retryable: the same command may succeed a moment later; by default as its class says.
 
     Attributes:
+        message: subject and what failed.
         exit_code: of a command that ends with it.
         retryable: whether the same command may succeed a moment later, with nothing changed.
 
@@ -48,10 +52,18 @@ class EcsauthError(Exception):
     retryable = False
 
     def __init__(
-        self, message: str, hint: str = "", *, reference: str = "", retryable: bool = False
+        self,
+        what: str,
+        hint: str = "",
+        *,
+        subject: str = "",
+        reference: str = "",
+        retryable: bool = False,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = f"{subject}: {what}" if subject else what
+        super().__init__(self.message)
+        self.subject = subject
+        self.what = what
         self.hint = hint
         self.reference = reference or type(self).reference
         self.retryable = retryable or type(self).retryable
@@ -74,6 +86,19 @@ class EcsauthError(Exception):
             reference=self.reference,
             retryable=self.retryable,
         )
+
+    def of_subject(self: _E, subject: str) -> _E:
+        """Return the same error of another subject, which shares the answer."""
+        other = copy.copy(self)
+        EcsauthError.__init__(
+            other,
+            self.what,
+            self.hint,
+            subject=subject,
+            reference=self.reference,
+            retryable=self.retryable,
+        )
+        return other
 
 
 class UsageError(EcsauthError):
@@ -100,7 +125,7 @@ class ClockError(SourceError):
     """Our clock is wrong, as AWS's answer shows: then nothing can be said to have expired.
 
     Args:
-        message, hint: as of every error.
+        what, hint, subject, reference, retryable: as for every error.
         true_time: what AWS says the time is (Unix seconds); None if it does not.
 
     """
@@ -109,14 +134,15 @@ class ClockError(SourceError):
 
     def __init__(
         self,
-        message: str,
+        what: str,
         hint: str = "",
         true_time: float | None = None,
         *,
+        subject: str = "",
         reference: str = "",
         retryable: bool = False,
     ) -> None:
-        super().__init__(message, hint, reference=reference, retryable=retryable)
+        super().__init__(what, hint, subject=subject, reference=reference, retryable=retryable)
         self.true_time = true_time
 
 

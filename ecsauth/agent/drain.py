@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from ecsauth.aws import Aws, Call, Identity
+from ecsauth.aws.failure import Call
+from ecsauth.aws.session import Aws, Identity
 from ecsauth.errors import RestartRefusedError, SourceError
 
 _ARN = re.compile(

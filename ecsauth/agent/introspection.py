@@ -6,7 +6,6 @@ agent has registered; Tasks may be null; stopped tasks stay listed.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from ecsauth.agent.constants import DEFAULT_URL
 from ecsauth.credentials.json_text import JSONTextError, loads
 from ecsauth.errors import EcsauthError
+from ecsauth.host.deadline import DeadlineError, NoThreadError, call_within
 
 _TIMEOUT_SECONDS = 2.0
 _TOTAL_SECONDS = 5.0
@@ -82,23 +82,14 @@ def count_tasks(document: Mapping[str, Any]) -> int:
 
 
 def _get(url: str) -> Mapping[str, Any]:
-    """Ask within `_TOTAL_SECONDS`, in a thread that is left behind if it takes longer."""
-    done: list[Mapping[str, Any] | EcsauthError] = []
-
-    def run() -> None:
-        try:
-            done.append(_ask(url))
-        except EcsauthError as error:
-            done.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(_TOTAL_SECONDS)
-    if not done:
-        raise EcsauthError(f"the agent takes more than {_TOTAL_SECONDS:g} s to answer at {url}")
-    if isinstance(done[0], EcsauthError):
-        raise done[0]
-    return done[0]
+    """Ask within `_TOTAL_SECONDS`, however slowly the answer drips."""
+    try:
+        return call_within(_TOTAL_SECONDS, lambda: _ask(url))
+    except (DeadlineError, NoThreadError):
+        raise EcsauthError(
+            f"the agent takes more than {_TOTAL_SECONDS:g} s to answer at {url}",
+            reference="agent-slow",
+        ) from None
 
 
 def _ask(url: str) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable
 
-from ecsauth.aws import Aws, Identity
+from ecsauth.aws.session import Aws, Identity
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.fleet.rollout import Rollout
 from ecsauth.fleet.ssm import Group, RunCommand, parse_tags

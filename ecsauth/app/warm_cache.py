@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ecsauth.app.requests import HELPER
-from ecsauth.aws import Identity
 from ecsauth.aws.ecr_tokens import PUBLIC_HOST
+from ecsauth.aws.session import Identity
 from ecsauth.credentials.registry import EcrRegistry
 from ecsauth.errors import EcsauthError, TargetError, UsageError
 from ecsauth.sources.ecr import EcrPublicSource, EcrSource

@@ -1,6 +1,1 @@
-"""The only room that imports boto3: sessions per profile and role, errors mapped once."""
-
-from ecsauth.aws.failure import Call, renamed
-from ecsauth.aws.session import Aws, Identity
-
-__all__ = ["Aws", "Call", "Identity", "renamed"]
+"""The only room that imports boto3: sessions, errors mapped once, ECR tokens, objects in S3."""

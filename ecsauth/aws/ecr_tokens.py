@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ecsauth.aws.failure import Call, renamed
+from ecsauth.aws.failure import Call
 from ecsauth.aws.session import Aws, Identity
 from ecsauth.credentials.credential import Credential, check_login
 from ecsauth.credentials.registry import parse_auth_key
@@ -90,7 +90,7 @@ class EcrTokens:
         self._is_direct = is_direct
         self._clock = clock
         self._answers: dict[tuple[object, ...], Token] = {}
-        self._failures: dict[tuple[object, ...], tuple[str, SourceError]] = {}
+        self._failures: dict[tuple[object, ...], SourceError] = {}
 
     def private(
         self, region: str, identity: Identity, subject: str, *, fips: bool, dual_stack: bool
@@ -148,26 +148,28 @@ class EcrTokens:
 
     def _once(self, key: tuple[object, ...], subject: str, ask: Callable[[], Token]) -> Token:
         if key in self._failures:
-            first, known = self._failures[key]
-            raise renamed(known, first, subject)
+            raise self._failures[key].of_subject(subject)
         if key not in self._answers:
             try:
                 self._answers[key] = ask()
             except SourceError as error:
-                self._failures[key] = (subject, error)
+                self._failures[key] = error
                 raise
         return self._answers[key]
 
     def _decode(self, data: Any, call: Call, requested_at: float) -> Token:
         if not isinstance(data, Mapping):
-            raise SourceError(f"{call.subject}: AWS answered without authorization data", NO_AWS)
+            raise SourceError(
+                "AWS answered without authorization data", NO_AWS, subject=call.subject
+            )
         username, password = _decode_token(str(data.get("authorizationToken", "")), call.subject)
         expires_at = _unix_seconds(data.get("expiresAt"))
         expires_at = min(expires_at, int(requested_at) + _LIFE_SECONDS)
         if expires_at <= self._clock():
             raise ClockError(
-                f"{call.subject}: AWS gave a token that has expired",
+                "AWS gave a token that has expired",
                 "look at the clock of this host (date -u)",
+                subject=call.subject,
             )
         host = str(data.get("proxyEndpoint") or "").removeprefix("https://")
         return Token(host, username, password, expires_at, int(requested_at))
@@ -185,10 +187,10 @@ def _decode_token(text: str, subject: str) -> tuple[str, str]:
     try:
         decoded = base64.b64decode(text, validate=True).decode("utf-8")
     except (binascii.Error, UnicodeDecodeError, ValueError):
-        raise SourceError(f"{subject}: AWS gave a token that is not base64", NO_AWS) from None
+        raise SourceError("AWS gave a token that is not base64", NO_AWS, subject=subject) from None
     username, colon, password = decoded.partition(":")
     if not colon:
-        raise SourceError(f"{subject}: AWS gave a token without a colon", NO_AWS)
+        raise SourceError("AWS gave a token without a colon", NO_AWS, subject=subject)
     if not password:
-        raise SourceError(f"{subject}: AWS gave a token without a password", NO_AWS)
+        raise SourceError("AWS gave a token without a password", NO_AWS, subject=subject)
     return username, password

@@ -87,34 +87,39 @@ def source_error(error: Exception, call: Call, principal: Callable[[], str]) -> 
 
     if isinstance(error, (MemoryError, SystemError)):
         return SourceError(
-            f"{call.subject}: there is too little memory for {call.action}",
+            f"there is too little memory for {call.action}",
             "raise the limit (MemoryMax, TasksMax)",
+            subject=call.subject,
         )
     if isinstance(error, raised.ClientError):
         return _answered(error.response, call, principal)
     if isinstance(error, (raised.NoCredentialsError, raised.PartialCredentialsError)):
         return SourceError(
-            f"{call.subject}: no AWS credentials",
+            "no AWS credentials",
             "attach an instance profile, or set AWS_PROFILE or AWS_ACCESS_KEY_ID (in a container,"
             " the metadata service needs a hop limit of 2)",
+            subject=call.subject,
         )
     if isinstance(error, raised.ProfileNotFound):
         return SourceError(
-            f"{call.subject}: no such AWS profile", "see aws configure list-profiles"
+            "no such AWS profile", "see aws configure list-profiles", subject=call.subject
         )
     if isinstance(error, raised.ConfigParseError):
-        return SourceError(f"{call.subject}: ~/.aws/config is malformed", "see aws configure list")
+        return SourceError(
+            "~/.aws/config is malformed", "see aws configure list", subject=call.subject
+        )
     if isinstance(error, (raised.NoRegionError, raised.InvalidRegionError)):
-        return SourceError(f"{call.subject}: no valid AWS region is set", "set AWS_REGION")
+        return SourceError("no valid AWS region is set", "set AWS_REGION", subject=call.subject)
     if isinstance(error, (raised.SSOTokenLoadError, raised.UnauthorizedSSOTokenError)):
-        return SourceError(f"{call.subject}: the SSO session has expired", "run aws sso login")
+        return SourceError("the SSO session has expired", "run aws sso login", subject=call.subject)
     if isinstance(error, raised.SSLError):
         return _tls(error, call)
     if isinstance(error, (raised.HTTPClientError, raised.ConnectionError)):
         where = f" in {call.region}" if call.region else ""
         return SourceError(
-            f"{call.subject}: no answer from AWS{where} ({type(error).__name__})",
+            f"no answer from AWS{where} ({type(error).__name__})",
             "is the region right? look at the route, the proxy and the VPC endpoints",
+            subject=call.subject,
         )
     if isinstance(error, (raised.FlexibleChecksumError, raised.IncompleteReadError, DamagedError)):
         return SourceError(
@@ -123,24 +128,26 @@ def source_error(error: Exception, call: Call, principal: Callable[[], str]) -> 
         )
     if isinstance(error, (raised.DataNotFoundError, ImportError)) or _is_of_host(error):
         return SourceError(
-            f"{call.subject}: {call.action} failed: this host could not read or open something"
+            f"{call.action} failed: this host could not read or open something"
             f" ({type(error).__name__})",
             "look at the disk and ulimit -n; if it stays, install ecsauth again",
+            subject=call.subject,
         )
     if isinstance(error, FileNotFoundError):
         return SourceError(
-            f"{call.subject}: no AWS credentials: a file or program that gives them is missing",
+            "no AWS credentials: a file or program that gives them is missing",
             "look at AWS_WEB_IDENTITY_TOKEN_FILE, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE and"
             " credential_process",
+            subject=call.subject,
         )
     if isinstance(error, raised.BotoCoreError):
         return SourceError(
-            f"{call.subject}: {call.action} failed ({type(error).__name__})", _LOOK_AROUND
+            f"{call.action} failed ({type(error).__name__})", _LOOK_AROUND, subject=call.subject
         )
     return SourceError(
-        f"{call.subject}: {call.action} failed: a setting or an answer is not as AWS's"
-        f" ({type(error).__name__})",
+        f"{call.action} failed: a setting or an answer is not as AWS's ({type(error).__name__})",
         _LOOK_AROUND,
+        subject=call.subject,
     )
 
 
@@ -153,11 +160,12 @@ def _tls(error: BaseException, call: Call) -> SourceError:
 
     if _is_caused_by(error, ssl.SSLCertVerificationError):
         return SourceError(
-            f"{call.subject}: the certificate of AWS is not trusted", "see AWS_CA_BUNDLE"
+            "the certificate of AWS is not trusted", "see AWS_CA_BUNDLE", subject=call.subject
         )
     return SourceError(
-        f"{call.subject}: what answers does not speak TLS as it should",
+        "what answers does not speak TLS as it should",
         "look for a proxy or a wrong AWS_ENDPOINT_URL",
+        subject=call.subject,
     )
 
 
@@ -177,16 +185,6 @@ def _is_caused_by(error: BaseException | None, kind: type[BaseException]) -> boo
     return False
 
 
-def renamed(error: SourceError, subject: str, other: str) -> SourceError:
-    """Return the same error of another source, which shares the answer."""
-    message = error.message
-    if message.startswith(f"{subject}: "):
-        message = f"{other}{message[len(subject) :]}"
-    if isinstance(error, ClockError):
-        return ClockError(message, error.hint, error.true_time)
-    return type(error)(message, error.hint)
-
-
 def _answered(response: Mapping[str, Any], call: Call, principal: Callable[[], str]) -> SourceError:
     answer = response.get("Error", {})
     code, text = str(answer.get("Code", "unknown")), str(answer.get("Message", ""))
@@ -194,30 +192,38 @@ def _answered(response: Mapping[str, Any], call: Call, principal: Callable[[], s
     if code in _CLOCK_CODES or any(words in text.lower() for words in _CLOCK_WORDS):
         true_time = _date(response)
         return ClockError(
-            f"{call.subject}: the clock of this host is {_skew(true_time)}",
+            f"the clock of this host is {_skew(true_time)}",
             "set it (chronyc makestep) and keep it set (chrony, 169.254.169.123)",
             true_time,
+            subject=call.subject,
         )
     if code in _DENIED:
         return _denied(text, call, principal)
     if code in _EXPIRED:
         return SourceError(
-            f"{call.subject}: the AWS credentials have expired", "log in to AWS again"
+            "the AWS credentials have expired", "log in to AWS again", subject=call.subject
         )
     if code in _UNKNOWN_KEYS:
         return SourceError(
-            f"{call.subject}: AWS{where} does not know these credentials",
+            f"AWS{where} does not know these credentials",
             "look at the keys; a region of another partition, or one that the account has not"
             " enabled, does not know them either",
+            subject=call.subject,
         )
     if code in THROTTLED:
-        return SourceError(f"{call.subject}: AWS throttles {call.action}", "wait, then try again")
+        return SourceError(
+            f"AWS throttles {call.action}", "wait, then try again", subject=call.subject
+        )
     if code == "NoSuchBucket":
-        return SourceError(f"{call.subject}: there is no such bucket", "look at its name")
+        return SourceError("there is no such bucket", "look at its name", subject=call.subject)
     if code in _MISSING:
-        return SourceError(f"{call.subject}: there is no such name{where}", "look at its region")
+        return SourceError(
+            f"there is no such name{where}", "look at its region", subject=call.subject
+        )
     if code == "InvalidRequestException" and "delet" in text:
-        return SourceError(f"{call.subject}: it is marked for deletion", "restore it, or another")
+        return SourceError(
+            "it is marked for deletion", "restore it, or another", subject=call.subject
+        )
     safe = code if code.isalnum() and len(code) < 80 else "an unknown error"
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     is_theirs = isinstance(status, int) and status >= 500
@@ -226,7 +232,7 @@ def _answered(response: Mapping[str, Any], call: Call, principal: Callable[[], s
         hint = (
             _LOOK_AROUND if safe.isdigit() else "see the errors of that action in AWS's API pages"
         )
-    return SourceError(f"{call.subject}: {call.action} failed: {safe}", hint)
+    return SourceError(f"{call.action} failed: {safe}", hint, subject=call.subject)
 
 
 def _denied(text: str, call: Call, principal: Callable[[], str]) -> SourceError:
@@ -247,7 +253,7 @@ def _denied(text: str, call: Call, principal: Callable[[], str]) -> SourceError:
         hint = f"allow {action} to {to}; while there is no object yet, s3:ListBucket too"
     else:
         hint = f"allow {action} to {to}"
-    return SourceError(f"{call.subject}: access denied to {action}{who}", hint)
+    return SourceError(f"access denied to {action}{who}", hint, subject=call.subject)
 
 
 def _role(arn: str) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from ecsauth.aws.failure import Call, renamed, source_error
+from ecsauth.aws.deciding import BY_ACCOUNT, PRINCIPAL, REGION
+from ecsauth.aws.failure import Call, source_error
 from ecsauth.aws.metadata import Metadata, OnlyOnEc2
 from ecsauth.errors import SourceError
+from ecsauth.host.deadline import DeadlineError, NoThreadError, call_within
 
 _CONNECT_SECONDS = 4
 _READ_SECONDS = 10
@@ -19,11 +20,11 @@ _ATTEMPTS = 3
 _STACK_BYTES = 2 * 1024 * 1024
 """The usual 8 MB count against a limit of memory, though nobody uses them."""
 
+NO_REGION = "aws-no-region"
+"""The reference of the error that no region is set."""
+
 TOTAL_SECONDS = 60.0
 """For one call with its repetitions, whatever happens on the way."""
-
-_DECIDING = ("AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_REGION", "AWS_ROLE_ARN")
-_DECIDING_BY_ACCOUNT = ("AWS_PROFILE_", "AWS_ROLE_ARN_")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Aws:
         self._metadata = Metadata(environment)
         self._cores: dict[Identity, Any] = {}
         self._sessions: dict[Identity, Any] = {}
-        self._failed: dict[Identity, tuple[str, SourceError]] = {}
+        self._failed: dict[Identity, SourceError] = {}
 
     def identity_for(self, account: str, given: Identity) -> Identity:
         """Return the identity for an account: as given, else as its variables say."""
@@ -68,7 +69,7 @@ class Aws:
         return "\n".join(
             f"{name}={value}"
             for name, value in sorted(self._environment.items())
-            if name in _DECIDING or name.startswith(_DECIDING_BY_ACCOUNT)
+            if name in (*PRINCIPAL, *REGION) or name.startswith(BY_ACCOUNT)
         )
 
     def region(self, identity: Identity, subject: str) -> str:
@@ -86,8 +87,10 @@ class Aws:
         )
         if not region:
             raise SourceError(
-                f"{subject}: no AWS region is set",
+                "no AWS region is set",
                 "name it (ecr:REGION) or set AWS_REGION",
+                subject=subject,
+                reference=NO_REGION,
             )
         return str(region)
 
@@ -173,13 +176,12 @@ class Aws:
 
     def _session(self, identity: Identity, subject: str) -> Any:
         if identity in self._failed:
-            first, known = self._failed[identity]
-            raise renamed(known, first, subject)
+            raise self._failed[identity].of_subject(subject)
         if identity not in self._sessions:
             try:
                 self._sessions[identity] = self._new_session(identity, subject)
             except SourceError as error:
-                self._failed[identity] = (subject, error)
+                self._failed[identity] = error
                 raise
         return self._sessions[identity]
 
@@ -239,7 +241,7 @@ class Aws:
         found = self.call(call, base, client.assume_role, **role).get("Credentials")
         names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
         if not isinstance(found, Mapping) or not all(found.get(name) for name in names):
-            raise SourceError(f"{subject}: AWS answered {call.action} without credentials")
+            raise SourceError(f"AWS answered {call.action} without credentials", subject=subject)
         return found
 
     def _principal(self, identity: Identity) -> str:
@@ -267,33 +269,20 @@ class Aws:
             SourceError: it failed or took too long; says why and what to do.
 
         """
-        done: list[Any] = []
-        failed: list[Exception] = []
-
-        def run() -> None:
-            try:
-                done.append(work())
-            except Exception as error:  # malformed answers and settings make it raise anything
-                failed.append(error)
-
-        seconds = self._seconds_left()
-        thread = threading.Thread(target=run, daemon=True)
-        usual = threading.stack_size(_STACK_BYTES)
         try:
-            thread.start()
-        except RuntimeError as error:
-            raise source_error(MemoryError(), call, principal) from error
-        finally:
-            threading.stack_size(usual)
-        thread.join(seconds)
-        if failed:
-            raise source_error(failed[0], call, principal) from failed[0]
-        if not done:
+            return call_within(self._seconds_left(), work, _STACK_BYTES)
+        except DeadlineError:
             raise SourceError(
-                f"{call.subject}: no answer to {call.action} within {self._limit:g} s",
+                f"no answer to {call.action} within {self._limit:g} s",
                 "look at the route, the proxy, and credential_process in ~/.aws/config",
-            )
-        return done[0]
+                subject=call.subject,
+                reference="aws-no-answer",
+                retryable=True,
+            ) from None
+        except NoThreadError as error:
+            raise source_error(MemoryError(), call, principal) from error
+        except Exception as error:  # malformed answers and settings make it raise anything
+            raise source_error(error, call, principal) from error
 
     @property
     def _limit(self) -> float:

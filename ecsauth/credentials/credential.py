@@ -110,7 +110,7 @@ def check_login(credential: Credential) -> None:
         if fault := _text_fault(value):
             registry = credential.registry
             raise SourceError(
-                f"{registry}: the {what} {fault}", f"log in again: docker login {registry}"
+                f"the {what} {fault}", f"log in again: docker login {registry}", subject=registry
             )
 
 

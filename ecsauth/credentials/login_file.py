@@ -184,16 +184,16 @@ def _decode_auth(key: AuthKey, auth: str) -> tuple[str, str, str]:
     again = f"log in again: docker login {key.registry}"
     compact = "".join(auth.split()).translate(_URL_SAFE)
     if not _BASE64.fullmatch(compact) or len(compact.rstrip("=")) % 4 == 1:
-        raise SourceError(f"{key.registry}: auth is not base64", again)
+        raise SourceError("auth is not base64", again, subject=key.registry)
     stem = compact.rstrip("=")
     strict = stem + "=" * (-len(stem) % 4)
     try:
         decoded = base64.b64decode(strict).decode("utf-8")
     except UnicodeDecodeError:
-        raise SourceError(f"{key.registry}: auth is not UTF-8 text in base64", again) from None
+        raise SourceError("auth is not UTF-8 text in base64", again, subject=key.registry) from None
     username, colon, password = decoded.partition(":")
     if not colon:
-        raise SourceError(f"{key.registry}: auth holds no colon (it is user:password)", again)
+        raise SourceError("auth holds no colon (it is user:password)", again, subject=key.registry)
     repaired = "" if strict == auth else "its base64 was not as the agent reads it: mended"
     return username, password.strip("\x00"), repaired
 
@@ -203,7 +203,7 @@ def _text(key: AuthKey, entry: Mapping[str, Any], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise SourceError(f"{key.registry}: {name} is not a string")
+        raise SourceError(f"{name} is not a string", subject=key.registry)
     return value
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ecsauth.aws import Aws, Call, Identity
+from ecsauth.aws.failure import Call
+from ecsauth.aws.session import NO_REGION, Aws, Identity
 from ecsauth.errors import SourceError, UsageError
 from ecsauth.fleet.values import (
     BATCH,
@@ -240,9 +241,9 @@ def _default_region(aws: Aws, identity: Identity) -> str:
     try:
         return aws.region(identity, _SUBJECT)
     except SourceError as error:
-        if not error.message.endswith("no AWS region is set"):
+        if error.reference != NO_REGION:
             raise
-        raise SourceError(error.message, "name it: --region, or set AWS_REGION") from error
+        raise error.as_kind(SourceError, hint="name it: --region, or set AWS_REGION") from error
 
 
 def _code(error: SourceError) -> str:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Callable
 
 from ecsauth.credentials.credential import Credential
 from ecsauth.credentials.verdict import UNREACHABLE, Verdict
+from ecsauth.host.deadline import BackgroundCall
 
 _AT_A_TIME = 16
 _POLL_SECONDS = 0.01
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Task:
     index: int
     credential: Credential
     end: float
-    result: list[Verdict] = field(default_factory=list)
-    done: threading.Event = field(default_factory=threading.Event)
+    call: BackgroundCall[Verdict]
 
 
 def run_all(
@@ -34,8 +33,7 @@ def run_all(
 ) -> list[Verdict]:
     """Call `one` for each credential; verdicts in their order.
 
-    A call that takes longer than `timeout` seconds is left behind in its (daemon) thread: a
-    server that sends one byte a second keeps no one waiting.
+    A call that takes longer than `timeout` seconds is left behind.
     """
     waiting = list(enumerate(credentials))
     running: list[_Task] = []
@@ -43,7 +41,8 @@ def run_all(
     while waiting or running:
         while waiting and len(running) < _AT_A_TIME:
             index, credential = waiting.pop(0)
-            running.append(_start(_Task(index, credential, clock() + timeout), one))
+            call = BackgroundCall(partial(one, credential))
+            running.append(_Task(index, credential, clock() + timeout, call))
         for task in list(running):
             verdict = _verdict(task, timeout, clock())
             if verdict is not None:
@@ -55,22 +54,16 @@ def run_all(
     return [verdicts[index] for index in sorted(verdicts)]
 
 
-def _start(task: _Task, one: Callable[[Credential], Verdict]) -> _Task:
-    def run() -> None:
-        # Whatever it raises is not printed: a thread's traceback could show a secret.
-        with contextlib.suppress(Exception):
-            task.result.append(one(task.credential))
-        task.done.set()
-
-    threading.Thread(target=run, daemon=True).start()
-    return task
-
-
 def _verdict(task: _Task, timeout: float, now: float) -> Verdict | None:
     """Return the verdict of a task that has ended or whose time is over; else None."""
-    if task.done.is_set() and task.result:
-        return task.result[0]
-    if not task.done.is_set() and now < task.end:
-        return None
-    why = "the login failed unexpectedly" if task.done.is_set() else f"no answer in {timeout:g} s"
-    return Verdict(task.credential.registry, task.credential.username, UNREACHABLE, why)
+    if not task.call.is_done:
+        return None if now < task.end else _unreachable(task, f"no answer in {timeout:g} s")
+    try:
+        return task.call.result()
+    except Exception:  # what it raises may show a secret
+        return _unreachable(task, "the login failed unexpectedly")
+
+
+def _unreachable(task: _Task, why: str) -> Verdict:
+    item = task.credential
+    return Verdict(item.registry, item.username, UNREACHABLE, why)

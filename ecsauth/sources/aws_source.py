@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
-from ecsauth.aws import Aws, Identity
 from ecsauth.aws.ecr_tokens import EcrTokens
 from ecsauth.aws.parameters import IDENTITY, REGION, identity_of, parse_parameters
+from ecsauth.aws.session import Aws, Identity
 from ecsauth.credentials.registry import parse_auth_key, parse_ecr_host
 from ecsauth.errors import RegistryNameError, UsageError
 from ecsauth.sources.ecr import EcrPublicSource, EcrSource

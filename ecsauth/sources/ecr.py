@@ -7,8 +7,8 @@ region and identity. ECR Public has one region for this, us-east-1, and no proxy
 
 from __future__ import annotations
 
-from ecsauth.aws import Aws, Identity
 from ecsauth.aws.ecr_tokens import NO_AWS, PUBLIC_HOST, EcrTokens
+from ecsauth.aws.session import Aws, Identity
 from ecsauth.credentials.credential import Fetched
 from ecsauth.credentials.registry import EcrRegistry, parse_ecr_host
 from ecsauth.errors import SourceError
@@ -67,7 +67,9 @@ class EcrSource:
             named = parse_ecr_host(token.host)
             if named is None or named.region != region:
                 raise SourceError(
-                    f"{self.name}: AWS named a host that is no ECR registry of {region}", NO_AWS
+                    f"AWS named a host that is no ECR registry of {region}",
+                    NO_AWS,
+                    subject=self.name,
                 )
         return Fetched((token.credential(found.host if found else token.host),))
 

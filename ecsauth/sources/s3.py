@@ -7,8 +7,8 @@ from calendar import timegm
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ecsauth.aws import Aws
 from ecsauth.aws.objects import Found, Objects, Place
+from ecsauth.aws.session import Aws
 from ecsauth.credentials.credential import Credential, Fetched
 from ecsauth.credentials.ecr_token import with_known_expiry
 from ecsauth.credentials.registry import is_ecr_public, parse_ecr_host

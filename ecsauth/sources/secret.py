@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ecsauth.aws import Aws, Call, Identity
+from ecsauth.aws.failure import Call
+from ecsauth.aws.session import Aws, Identity
 from ecsauth.credentials.credential import Credential, Fetched, check_login
 from ecsauth.credentials.ecr_token import with_known_expiry
 from ecsauth.credentials.json_text import JSONTextError, dumps_ascii, loads

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Callable
 
 from ecsauth import __version__
-from ecsauth.aws import Aws
 from ecsauth.aws.objects import Encryption, Objects, Place
 from ecsauth.aws.place import parse_place
+from ecsauth.aws.session import Aws
 from ecsauth.engine_auth.codec import decode
 from ecsauth.engine_auth.layouts import layout_of
 from ecsauth.errors import ConflictError, ObjectMissingError, SourceError, TargetError, UsageError

@@ -27,25 +27,8 @@ import stat
 import time
 from collections.abc import Callable, Mapping
 
+from ecsauth.aws.deciding import PRINCIPAL
 from ecsauth.host.machine import boot_id
-
-DECIDING = (
-    "AWS_PROFILE",
-    "AWS_DEFAULT_PROFILE",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_ROLE_ARN",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONFIG_FILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_ECR",
-    "AWS_ENDPOINT_URL_ECR_PUBLIC",
-    "AWS_ENDPOINT_URL_STS",
-)
-"""The variables that decide as whom and where a token is asked for."""
 
 INTRICATE = (
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
@@ -128,7 +111,7 @@ def answer_key(host: str, environment: Mapping[str, str], home: str) -> str:
         environment.get(f"{name}_{account}", "") if account else ""
         for name in ("AWS_PROFILE", "AWS_ROLE_ARN")
     ]
-    parts += [environment.get(name, "") for name in DECIDING]
+    parts += [environment.get(name, "") for name in PRINCIPAL]
     return "|".join(parts)
 
 

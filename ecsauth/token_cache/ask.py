@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ecsauth.aws import Aws, Identity
 from ecsauth.aws.ecr_tokens import EcrTokens
+from ecsauth.aws.session import Aws, Identity
 from ecsauth.token_cache.cache import CachedToken
 from ecsauth.token_cache.server import Server
 

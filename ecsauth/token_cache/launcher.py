@@ -19,6 +19,7 @@ import string
 from collections.abc import Sequence
 
 from ecsauth import __version__
+from ecsauth.aws.deciding import PRINCIPAL
 from ecsauth.errors import UsageError
 from ecsauth.host.machine import BOOT_ID
 from ecsauth.token_cache.answers import (
@@ -27,7 +28,6 @@ from ecsauth.token_cache.answers import (
     CACHE_FOLDER,
     CONFIG,
     CREDENTIALS,
-    DECIDING,
     INTRICATE,
 )
 from ecsauth.token_cache.server import NOT_FOUND, PROGRAM
@@ -147,7 +147,7 @@ def launcher_text(command: Sequence[str]) -> str:
     program = command[0]
     if not program.isprintable() or set(program) & set("'\"\\$`\n"):
         raise UsageError(f"the path {program!r} cannot stand in a script", "use a plain one")
-    names = ["$own_profile", "$own_role", *(f"${{{name}-}}" for name in DECIDING)]
+    names = ["$own_profile", "$own_role", *(f"${{{name}-}}" for name in PRINCIPAL)]
     replaced = {
         "MARK": MARK,
         "VERSION": __version__,

@@ -10,7 +10,8 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 
-from ecsauth.token_cache.answers import DECIDING, INTRICATE
+from ecsauth.aws.deciding import PRINCIPAL
+from ecsauth.token_cache.answers import INTRICATE
 from ecsauth.token_cache.sdk_files import SdkFiles
 
 _REPLACED_BY_PROFILE = frozenset(
@@ -68,7 +69,7 @@ def principal_of(
     profile = environment.get(f"AWS_PROFILE_{account}", "") if account else ""
     role = environment.get(f"AWS_ROLE_ARN_{account}", "") if account else ""
     dropped = _REPLACED_BY_PROFILE if profile else frozenset()
-    names = [name for name in (*DECIDING, *INTRICATE) if name not in dropped]
+    names = [name for name in (*PRINCIPAL, *INTRICATE) if name not in dropped]
     is_named = bool(profile or files.config.content or files.credentials.content)
     is_named = is_named or any(environment.get(name) for name in _NAMES_SOMEBODY)
     parts = [profile, role, home, files.config.path, files.credentials.path]

@@ -15,9 +15,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.httpsession import URLLib3Session
 
-from ecsauth.aws import Aws, Identity
 from ecsauth.aws.direct import _endpoint
 from ecsauth.aws.ecr_tokens import TARGETS, EcrTokens, Token
+from ecsauth.aws.session import Aws, Identity
 from ecsauth.errors import SourceError
 from tests.lab.aws_stub import HOST, PRIVATE, PUBLIC, AwsStub, error_answer, token_answer
 from tests.lab.ecr_world import Desk

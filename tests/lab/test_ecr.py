@@ -376,7 +376,7 @@ def test_fips_and_dual_stack_hosts_ask_such_endpoints(
         asked.append((service, region, options["fips"], options["dual_stack"]))
         raise SystemExit(9)
 
-    monkeypatch.setattr("ecsauth.aws.Aws.client", client)
+    monkeypatch.setattr("ecsauth.aws.session.Aws.client", client)
     for host in (
         "123456789012.dkr.ecr-fips.us-west-2.amazonaws.com",
         "123456789012.dkr-ecr.us-west-2.on.aws",

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from ecsauth.aws import Aws, Identity
+from ecsauth.aws.session import Aws, Identity
 from ecsauth.errors import SourceError
 from ecsauth.fleet.ssm import Group, RunCommand
 from ecsauth.fleet.values import NOT_MANAGED, Instance, Order

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from ecsauth.aws import Aws
 from ecsauth.aws.objects import Encryption, Objects
 from ecsauth.aws.place import parse_place
+from ecsauth.aws.session import Aws
 from ecsauth.engine_auth.codec import decode
 from ecsauth.engine_auth.env_file import read_engine_auth
 from ecsauth.errors import SourceError

@@ -301,6 +301,8 @@ def test_hit_of_the_console_script_loads_nothing_heavy(home: Path) -> None:
     ours = {name for name in loaded if name.startswith("ecsauth")}
     assert ours == {
         "ecsauth",
+        "ecsauth.aws",
+        "ecsauth.aws.deciding",
         "ecsauth.helper",
         "ecsauth.helper.entry",
         "ecsauth.host",

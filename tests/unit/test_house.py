@@ -28,7 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "credentials": {"errors"},
     "engine_auth": {"errors", "credentials"},
     "host": {"errors"},
-    "aws": {"errors", "credentials"},  # an ECR token becomes a credential where it is decoded
+    # An ECR token becomes a credential where it is decoded; calls have a deadline.
+    "aws": {"errors", "credentials", "host"},
     "state": {"errors", "credentials", "host"},  # leases are values; its file is the host's
     **{edge: VALUES | DRIVERS for edge in EDGES},
     "app": VALUES | DRIVERS | EDGES,

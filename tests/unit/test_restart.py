@@ -521,8 +521,8 @@ def test_signals_are_held_off_where_half_done_is_worse_than_late(world: World) -
     for one, name in (
         (world, "restart"),
         (world, "restore"),
-        (world, "bring_back"),
-        (world, "seen"),
+        (world, "roll_back"),
+        (world, "observe"),
     ):
         setattr(one, name, noted(name, getattr(one, name)))
     drainer.activate = noted("activate", drainer.activate)  # type: ignore[method-assign]

@@ -11,8 +11,8 @@ import pytest
 from ecsauth.app.pipeline import Brought
 from ecsauth.app.requests import MergeOptions
 from ecsauth.app.update import MAX_CONFLICTS
-from ecsauth.aws import Identity
 from ecsauth.aws.place import parse_place
+from ecsauth.aws.session import Identity
 from ecsauth.credentials.credential import Credential, Fetched
 from ecsauth.credentials.registry import parse_auth_key
 from ecsauth.engine_auth.layouts import AGENT_JSON, ENV_FILE

@@ -52,7 +52,7 @@ def plain_lines(target: TargetStatus, agent: AgentStatus | None, now: float) -> 
 
 def agent_lines(agent: AgentStatus) -> list[str]:
     """Return what there is to say of the agent."""
-    return [f"agent: {line}" for line in _agent_words(agent)]
+    return [f"agent: {line}" for line, _ in _agent_words(agent)]
 
 
 def print_screen(
@@ -67,9 +67,10 @@ def print_screen(
     )
     for item in target.registries:
         console.print(_registry(item, now))
-    for number, line in enumerate(_agent_words(agent) if agent else []):
+    for number, (line, is_bad) in enumerate(_agent_words(agent) if agent else []):
         label = "agent  " if number == 0 else "       "
-        console.print(Text(label, style="bold"), Text(printable(line), style=_style(line)), sep="")
+        style = "red" if is_bad else ""
+        console.print(Text(label, style="bold"), Text(printable(line), style=style), sep="")
     for line in _run_words(target):
         console.print(Text(line, style="" if target.last_code == 0 else "yellow"))
 
@@ -123,35 +124,33 @@ def _run_words(target: TargetStatus) -> list[str]:
     return [f"last run {moment(target.last_run)}, exit code {target.last_code}"]
 
 
-def _agent_words(agent: AgentStatus) -> list[str]:
+def _agent_words(agent: AgentStatus) -> list[tuple[str, bool]]:
+    """Return what there is to say of the agent, and whether it is bad news."""
     lines = []
     if agent.answers:
         tasks = "?" if agent.running_tasks is None else agent.running_tasks
         version = agent.version.removeprefix("Amazon ECS Agent - ")
-        lines.append(f"{version}, cluster {agent.cluster}, {tasks} tasks running")
-        lines.append(agent.arn or "it has not registered yet")
+        lines.append((f"{version}, cluster {agent.cluster}, {tasks} tasks running", False))
+        lines.append((agent.arn or "it has not registered yet", False))
     else:
-        lines.append("does not answer")
+        lines.append(("does not answer", True))
     if agent.pending:
-        lines.append("RESTART PENDING: it runs with other logins than the file has")
+        lines.append(("RESTART PENDING: it runs with other logins than the file has", True))
     elif agent.pending is False:
-        lines.append("runs with the logins that the file has")
+        lines.append(("runs with the logins that the file has", False))
     if agent.started_at is not None:
-        lines.append(f"started {moment(agent.started_at)}")
-    lines.append(f"a restart is {_restart_word(agent.restart)}: {agent.reason}")
+        lines.append((f"started {moment(agent.started_at)}", False))
+    word = _restart_word(agent.restart)
+    lines.append((f"a restart is {word}: {agent.reason}", agent.restart == UNSAFE))
     if agent.last_restart is not None:
         failed = f", {agent.failures} failed since one went well" if agent.failures else ""
-        lines.append(f"last restarted by ecsauth {moment(agent.last_restart)}{failed}")
+        lines.append((f"last restarted by ecsauth {moment(agent.last_restart)}{failed}", False))
     return lines
 
 
 def _restart_word(outcome: str) -> str:
     words = {SAFE: "safe", UNSAFE: "UNSAFE", NOT_RUNNING: "no risk"}
     return words.get(outcome, "of unknown risk")
-
-
-def _style(line: str) -> str:
-    return "red" if "UNSAFE" in line or "PENDING" in line or "not answer" in line else ""
 
 
 def _refresh(item: RegistryStatus, now: float) -> str:

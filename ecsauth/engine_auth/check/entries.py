@@ -130,7 +130,7 @@ def _check_base64(key: str, entry: Mapping[str, Any], line: int) -> Iterator[Fin
         decode_entry(parse_auth_key(key), fields)
         fixable, why = True, "is base64, but not as the agent reads it (no padding, URL-safe)"
     except SourceError as fault:
-        fixable, why = False, fault.message.partition(": ")[2] or fault.message
+        fixable, why = False, fault.what
     yield error(
         "bad-auth",
         f"{shown}: its auth {why.removeprefix('auth ')}",
