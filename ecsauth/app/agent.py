@@ -128,11 +128,11 @@ def restart_agent(request: AgentRestartRequest, ports: Ports) -> AgentRestartRes
         )
     store = ports.edges.state(request.state_dir)
     policy = request.restart
-    with store.run_lock(request.lock_timeout):
-        with delivery(
-            [file], policy, request.access, ports, store, is_restart_command=True
-        ) as agent:
-            pass
+    with (
+        store.run_lock(request.lock_timeout),
+        delivery([file], policy, request.access, ports, store, is_restart_command=True) as agent,
+    ):
+        pass  # nothing is written: leaving the block observes and restarts the agent
     if agent.outcome is None:
         raise AssertionError("the agent of a restart command is always observed")
     return AgentRestartResult(request.target, agent.outcome, policy.when != NEVER)

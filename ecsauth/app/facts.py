@@ -215,7 +215,8 @@ def agent_status(
         access: where it is found.
         ports: the outside.
         store: of its restarts.
-        target, settings: what it is to run with; None leaves that open.
+        target: that it is to run with; None leaves that open.
+        settings: in the target.
         by_time: its environment does not show which settings it has (the agent's JSON file).
 
     """

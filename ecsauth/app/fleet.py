@@ -27,7 +27,7 @@ Watch = Callable[
     [Rollout],
     AbstractContextManager["tuple[Callable[[Sequence[Row]], None], Callable[[str], None]]"],
 ]
-"""Shows a rollout for the ``with`` block: gives what takes changed rows, and what takes a warning."""
+"""Shows a rollout for the ``with`` block: gives what takes changed rows and what takes warnings."""
 
 
 @dataclass(frozen=True)

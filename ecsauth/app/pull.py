@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Union
+from typing import TYPE_CHECKING, Callable
 
 from ecsauth.agent.platform import check_platform
 from ecsauth.agent.restart.policy import RestartPolicy
@@ -97,13 +97,14 @@ def pull(
     ports: Ports,
     show: Show = lambda _: None,
     show_copy: Callable[[CopyResult], None] = lambda _: None,
-) -> Union[RefreshResult, CopyResult]:
+) -> RefreshResult | CopyResult:
     """Take the settings, or with `whole_file` the text, into every target.
 
     Args:
         request: what to take, and where to put it.
         ports: the outside.
-        show, show_copy: are told what became of the targets, before the agent is touched.
+        show: is told what became of the targets, before the agent is touched.
+        show_copy: the same for a whole file.
 
     Raises:
         EcsauthError: nothing was written.

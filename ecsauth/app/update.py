@@ -134,7 +134,7 @@ def fix_target(
 
     Args:
         target: is locked from the reading to the end of the writing.
-        mend: (layout, text) → the text with what is safe to mend put right.
+        fix: (layout, text) → the text with what is safe to mend put right.
         rewrite: write it even if no byte changes, for its mode's sake.
 
     Returns:

@@ -155,7 +155,7 @@ def system_ports(say: Say, stdin: BinaryIO, stdout: Callable[[], BinaryIO], **mo
 
 
 def _chance() -> float:
-    """Return a number from 0 to 1; the random module takes longer to load than a run with no work."""
+    """Return a number from 0 to 1; the random module takes longer to load than an idle run."""
     return int.from_bytes(os.urandom(7), "big") / 2**56
 
 

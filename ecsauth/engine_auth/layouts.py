@@ -17,7 +17,7 @@ class Layout:
     Attributes:
         read: text → the settings as the agent gets them.
         write: (text, settings) → the text with these settings, all else kept.
-        meant: text → ECS_ENGINE_AUTH_DATA as its author meant it.
+        lenient: text → ECS_ENGINE_AUTH_DATA as its author meant it.
         warning: settings → what another reader of the same text would trip over, or empty.
         is_untidy: text → whether a setting is repeated in it, so that old secrets stand about.
         names: what the text calls the two settings.

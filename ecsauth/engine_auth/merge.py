@@ -61,7 +61,7 @@ def make_plan(
 
     Args:
         current: the settings in the target; both empty if there are none.
-        meant_data: the present data as their author meant them (see `ecs_config.full_value`).
+        lenient_data: the present data as their author meant them (see `ecs_config.full_value`).
         desired: at most one credential per registry.
         auth_format: ``auto``, ``dockercfg`` or ``docker``.
         replace: drop the registries that `desired` does not name.

@@ -56,7 +56,7 @@ def read_present(current: EngineAuth, lenient_data: str = "") -> Present:
 
     Args:
         current: the settings as the agent gets them.
-        meant_data: the data as the author meant them (see `ecs_config.full_value`).
+        lenient_data: the data as the author meant them (see `ecs_config.full_value`).
 
     """
     view = decode(current)

@@ -1,1 +1,1 @@
-"""This machine: files, locks, trust, signals, programs."""
+"""The machine that ecsauth runs on: files, locks, trust, signals, programs."""

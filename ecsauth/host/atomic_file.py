@@ -14,7 +14,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Callable, Protocol
 
 from ecsauth.errors import (
     ConflictError,
@@ -358,16 +358,43 @@ def _write_temporary(temporary: Path, path: Path, data: bytes, mode: int) -> int
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # root may, or is told why
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()  # left by a crash: whoever writes this holds a lock
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(temporary, flags, PRIVATE)
-    with os.fdopen(descriptor, "wb") as file:
+
+    def prepare(descriptor: int) -> None:
         if old is not None:
             _keep_identity(descriptor, path, old)
         if mode != PRIVATE:
             os.fchmod(descriptor, mode)
+
+    return write_new(temporary, data, prepare, os.fsync)
+
+
+def write_new(
+    name: Path | str,
+    data: bytes,
+    prepare: Callable[[int], None],
+    finish: Callable[[int], None],
+    folder: int | None = None,
+) -> int:
+    """Write a file that must not exist yet, with mode 0600; return its inode.
+
+    Args:
+        name: of the file.
+        data: its bytes.
+        prepare: is given the descriptor before anything is written.
+        finish: is given it when everything is written.
+        folder: descriptor of its folder; None if `name` is a path.
+
+    Raises:
+        OSError: it is not written, or not whole.
+
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, PRIVATE, dir_fd=folder)
+    with os.fdopen(descriptor, "wb") as file:
+        prepare(descriptor)
         file.write(data)
         file.flush()
-        os.fsync(descriptor)
+        finish(descriptor)
         return os.fstat(descriptor).st_ino
 
 

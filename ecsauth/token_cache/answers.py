@@ -9,7 +9,7 @@ empty files that carry nothing but a modification time:
 * ``+config`` and ``+credentials``, the AWS SDK's two files as they were when they were read; none
   for one that was not there.
 
-The launcher (`ecsauth.token_cache.launcher`) reads the same files by the same rules, in ``sh``. What is
+The launcher (`launcher` beside this) reads the same files by the same rules, in ``sh``. What is
 not beyond doubt is no hit, and then the package decides:
 
 * the folders and the file are our own and no symlinks, and nobody else may write them;

@@ -32,7 +32,7 @@ def fly(
 
     Args:
         descriptor: of the lock file, closed at the end; None if everybody asks for himself.
-        look: returns what others have got meanwhile, None if nothing; raises their failure.
+        peek: returns what others have got meanwhile, None if nothing; raises their failure.
         lead: asks.
         clock: seconds of a clock that does not jump.
         sleep: waits that many seconds.

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ecsauth.host.atomic_file import close_quietly
+from ecsauth.host.atomic_file import close_quietly, write_new
 from ecsauth.host.trust import untrusted_path_reason
 
 MAX_BYTES = 65536
@@ -121,15 +121,13 @@ class Folder:
 
         """
         new = f"{_NEW}{os.getpid()}-{os.urandom(4).hex()}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(new, flags, 0o600, dir_fd=self._descriptor)
+
+        def finish(descriptor: int) -> None:
+            if at is not None:
+                os.utime(descriptor, ns=(at, at))
+
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(descriptor, mode)
-                file.write(data)
-                file.flush()
-                if at is not None:
-                    os.utime(descriptor, ns=(at, at))
+            write_new(new, data, lambda file: os.fchmod(file, mode), finish, self._descriptor)
             os.rename(new, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         except BaseException:
             with contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
 """The launcher: a shell script that prints a ready answer by itself, without starting a process.
 
-It follows the rules of `ecsauth.token_cache.answers`; all that it cannot judge it hands to the package.
+It follows the rules of `answers` beside this; all that it cannot judge it hands to the package.
 ``read``, ``[`` and ``printf`` are built into every ``sh`` that Linux distributions ship (dash,
 bash, busybox), so that a hit takes no fork. ``/proc/self`` is a folder that is as old as the look
 at it: a modification time is compared with it in order to know whether it has passed.

@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # An ECR token becomes a credential where it is decoded; calls have a deadline.
     "aws": {"errors", "credentials", "host"},
     "state": {"errors", "credentials", "host"},  # leases are values; its file is the host's
-    **{edge: VALUES | DRIVERS for edge in EDGES},
+    **dict.fromkeys(EDGES, VALUES | DRIVERS),
     "app": VALUES | DRIVERS | EDGES,
     "cli": VALUES | {"app"},
     "helper": VALUES | DRIVERS | {"token_cache"},  # round the use cases, for speed

@@ -529,8 +529,8 @@ def test_signals_are_held_off_where_half_done_is_worse_than_late(world: World) -
     drainer.drain = noted("drain", drainer.drain)  # type: ignore[method-assign]
     world.run(drainer=drainer)
     assert seen == {
-        **dict.fromkeys(("restart", "restore", "bring_back", "activate"), 1),
-        **dict.fromkeys(("drain", "seen"), 0),
+        **dict.fromkeys(("restart", "restore", "roll_back", "activate"), 1),
+        **dict.fromkeys(("drain", "observe"), 0),
     }
 
 

@@ -1,4 +1,4 @@
-"""What is remembered between runs, how often it is read and written, and how little depends on it."""
+"""What is remembered between runs, and how often it is parsed and written."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ def make_agent_read(
 
     Args:
         agent: of this host.
-        carries: whether it runs with what the target has.
-        put_back: puts the target's content before in its place.
+        is_in_sync: whether it runs with what the target has.
+        restore: puts the previous content of the target back in its place.
         policy: how.
         history: of restarts.
         around: times and a way to speak.

@@ -92,7 +92,8 @@ _options = options.all_of(
         options.state_dir,
         options.path_option(
             "--prometheus",
-            help="Write metrics of the run there (mode 0644), for node_exporter's textfile collector.",
+            help="Write metrics of the run there (mode 0644), for node_exporter's textfile"
+            " collector.",
         ),
     ),
     options.as_json,

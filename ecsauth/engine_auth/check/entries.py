@@ -31,7 +31,7 @@ def check_entries(
 
     Args:
         settings: as the agent gets them.
-        meant_data: the data as their author meant them.
+        lenient_data: the data as their author meant them.
         line: where they stand.
         now: Unix seconds.
 

@@ -26,7 +26,7 @@ def check_settings(
 
     Args:
         settings: as the agent gets them.
-        meant_data: the data as their author meant them, joined if spread over lines.
+        lenient_data: the data as their author meant them, joined if spread over lines.
         type_line: where ECS_ENGINE_AUTH_TYPE stands, 0 if nowhere.
         data_line: where ECS_ENGINE_AUTH_DATA stands, 0 if nowhere.
         now: Unix seconds.
