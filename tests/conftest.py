@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import shutil
@@ -19,15 +18,8 @@ from ecsauth.cli import program as cli
 from ecsauth.cli.group import COMMANDS
 from ecsauth.cli.group import cli as group
 
-DATA = Path(__file__).parent / "data"
-
 hypothesis.settings.register_profile("no deadline", deadline=None)  # a stall is no failure
 hypothesis.settings.load_profile("no deadline")
-
-
-def b64(text: str) -> str:
-    """Return what docker login writes into ``auth``."""
-    return base64.b64encode(text.encode()).decode()
 
 
 def command_context(name: str) -> click.Context:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tests.bench.table import Line
 from tests.bench.timing import Program, aws_cli, environment_of, medians, new_desk
-from tests.conftest import b64
-from tests.lab.aws_stub import HOST, PRIVATE, token_answer
+from tests.builders import HOST, b64
+from tests.lab.aws_stub import PRIVATE, token_answer
 from tests.lab.ecr_world import CLIS, TOKEN, Desk, World, ecr_world
 
 ECSAUTH = str(Path(sys.executable).with_name("ecsauth"))

@@ -19,9 +19,10 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.builders import ROOT
 from tests.lab.security.inputs import ODD, seeds
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = ROOT
 MAX_INPUT = 4096
 _DONE = re.compile(r"Done (\d+) runs in (\d+) second|^#(\d+)\s", re.MULTILINE)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from tests.bench.table import Line
 from tests.bench.timing import Program, aws_cli, environment_of, medians, new_desk
-from tests.lab.aws_stub import HOST
+from tests.builders import HOST, ROOT
 from tests.lab.ecr_world import TOKEN, Desk, World, ecr_world
 from tests.lab.test_ecr import ASSUMED
 
 GO = "/usr/bin/docker-credential-ecr-login"
-PROJECT = Path(__file__).parents[2]
+PROJECT = ROOT
 ROLE = (
     "[profile base]\naws_access_key_id=BASE\naws_secret_access_key=s\n"
     "[profile pull]\nrole_arn=arn:aws:iam::123456789012:role/p\nsource_profile=base\n"

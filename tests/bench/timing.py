@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.builders import ROOT
 from tests.lab.ecr_world import Desk, World
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = ROOT
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from urllib.parse import parse_qs
 
 PRIVATE = "AmazonEC2ContainerRegistry.GetAuthorizationToken"
 PUBLIC = "SpencerFrontendService.GetAuthorizationToken"
-HOST = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
 
 Answer = Callable[[str, dict[str, Any]], tuple[int, Any]]
 

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.builders import ROOT
 from tests.conftest import need, need_root
 from tests.lab.server import start
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = ROOT
 _MASKED = (
     *("docker", "containerd", "podman", "podman-auto-update", "apparmor", "ssh", "cron"),
     *("postgresql", "redis-server", "nginx", "apache2", "mysql"),

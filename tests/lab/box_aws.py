@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.lab.aws_stub import HOST, PRIVATE, aws_stub, token_answer
+from tests.builders import HOST
+from tests.lab.aws_stub import PRIVATE, aws_stub, token_answer
 
 SRV = Path("/srv")
 

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
+from tests.builders import HOST
 from tests.conftest import missing, need, need_root
-from tests.lab.aws_stub import HOST, PRIVATE, PUBLIC, AwsStub, aws_stub, token_answer
+from tests.lab.aws_stub import PRIVATE, PUBLIC, AwsStub, aws_stub, token_answer
 from tests.lab.ecr_world import Desk, World, ecr_world
 from tests.lab.moto import Moto, moto_server
 from tests.lab.seaweed import Meddler, Seaweed, meddler, seaweed_server

@@ -22,7 +22,8 @@ import sys
 import threading
 import time
 
-from tests.lab.aws_stub import HOST, PRIVATE, aws_stub, token_answer
+from tests.builders import HOST
+from tests.lab.aws_stub import PRIVATE, aws_stub, token_answer
 
 ADDRESS = "169.254.169.254"
 ROLE = {

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
 
+from tests.builders import HOST
 from tests.conftest import missing, need, need_root
-from tests.lab.aws_stub import HOST, PRIVATE, PUBLIC, AwsStub, aws_stub, error_answer, token_answer
+from tests.lab.aws_stub import PRIVATE, PUBLIC, AwsStub, aws_stub, error_answer, token_answer
 from tests.lab.server import start, stop, wait_for
 
 PUBLIC_HOST = "public.ecr.aws"

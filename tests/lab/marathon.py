@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.builders import ROOT
 from tests.conftest import missing
 
 if TYPE_CHECKING:
     from tests.lab.conftest import Docker
 
-SAMPLES = Path(__file__).parents[2] / "samples" / "marathon"
+SAMPLES = ROOT / "samples" / "marathon"
 PROGRAM = "docker-credential-ecr-login"
 IMAGE = "lab/ecsauth-helper"
 BASE = "lab/base"

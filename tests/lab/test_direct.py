@@ -19,7 +19,8 @@ from ecsauth.aws.direct import _endpoint
 from ecsauth.aws.ecr_tokens import TARGETS, EcrTokens, Token
 from ecsauth.aws.session import Aws, Identity
 from ecsauth.errors import SourceError
-from tests.lab.aws_stub import HOST, PRIVATE, PUBLIC, AwsStub, error_answer, token_answer
+from tests.builders import HOST
+from tests.lab.aws_stub import PRIVATE, PUBLIC, AwsStub, error_answer, token_answer
 from tests.lab.ecr_world import Desk
 
 NOW = int(time.time())

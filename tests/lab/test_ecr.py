@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from ecsauth.engine_auth.codec import EngineAuth, decode
-from tests.conftest import Result, b64
-from tests.lab.aws_stub import HOST, PRIVATE, AwsStub, error_answer, token_answer
+from tests.builders import HOST, b64
+from tests.conftest import Result
+from tests.lab.aws_stub import PRIVATE, AwsStub, error_answer, token_answer
 
 RunProgram = Callable[..., Result]
 ASSUMED = (

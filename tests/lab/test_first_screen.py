@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.builders import ROOT
 
 
 def test_samples_try_sets_everything_up_and_prints_what_readme_shows(tmp_path: Path) -> None:

@@ -20,19 +20,12 @@ from typing import Any
 import pytest
 
 from ecsauth.token_cache.launcher import PACKAGE_CODE, launcher_text
+from tests.builders import HOST, ROOT
 from tests.conftest import Result, need, need_root
-from tests.lab.aws_stub import (
-    HOST,
-    PRIVATE,
-    PUBLIC,
-    AwsStub,
-    aws_stub,
-    error_answer,
-    token_answer,
-)
+from tests.lab.aws_stub import PRIVATE, PUBLIC, AwsStub, aws_stub, error_answer, token_answer
 from tests.lab.test_ecr import ASSUMED
 from tests.lab.test_metadata import run_on
-from tests.unit.test_canary import SECRET, assert_silent
+from tests.unit.cli.test_canary import SECRET, assert_silent
 
 NOT_FOUND = "credentials not found in native keychain\n"
 PACKAGE = [sys.executable, "-I", "-c", PACKAGE_CODE]
@@ -266,7 +259,7 @@ def on_host(kind: str, *command: str) -> Any:
         ["unshare", "-n", sys.executable, "-m", "tests.lab.ec2_host", kind, *command],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         timeout=100,
         check=True,
     )
@@ -421,7 +414,7 @@ def test_umask_of_the_caller_is_no_matter(user: User, umask: int) -> None:
     need("setpriv")
     os.chown(user.home, 12345, 12345)
     _let_others_in(user.home)
-    environment = {**user.environment, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**user.environment, "PYTHONPATH": str(ROOT)}
     code = "from ecsauth.helper.program import make_vault as m; import os\n"
     code += "from ecsauth.helper.cache import CachedToken; import time; n = int(time.time())\n"
     code += f"os.umask({umask}); from ecsauth.helper import program\n"
@@ -493,7 +486,7 @@ def test_without_home_the_user_database_is_asked(user: User) -> None:
     python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else "python3"
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", script, "sh", python, "-c", code],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         cwd="/",

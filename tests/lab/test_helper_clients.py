@@ -12,8 +12,9 @@ from dataclasses import replace
 
 import pytest
 
+from tests.builders import HOST
 from tests.conftest import need
-from tests.lab.aws_stub import HOST, PRIVATE, PUBLIC
+from tests.lab.aws_stub import PRIVATE, PUBLIC
 from tests.lab.ecr_world import (
     CLIS,
     IMAGE,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import HOST
 from tests.conftest import missing
-from tests.lab.aws_stub import HOST
 from tests.lab.ecr_world import Desk
 
 GO = "/usr/bin/docker-credential-ecr-login"

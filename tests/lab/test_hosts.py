@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import Result, b64, need
-from tests.lab.aws_stub import HOST
+from tests.builders import HOST, ROOT, b64
+from tests.conftest import Result, need
 from tests.lab.ecr_world import CLIS, IMAGE, ONE_CALL, Desk
 
 if sys.version_info >= (3, 11):
@@ -23,7 +23,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+SAMPLES = ROOT / "samples"
 CONTAINERS = SAMPLES / "containers"
 GITLAB = SAMPLES / "gitlab-runner"
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from ecsauth.app.update import raw_settings
 from ecsauth.credentials.login_file import parse_document
 from ecsauth.engine_auth.layouts import DATA
-from tests.conftest import Result, b64, need
+from tests.builders import ROOT, b64
+from tests.conftest import Result, need
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 _VALUE = st.recursive(
@@ -52,7 +53,7 @@ def test_raw_data_is_what_jq_prints(
 
 
 def test_raw_data_of_the_samples_is_what_jq_prints(ecsauth: Callable[..., Result]) -> None:
-    samples = Path(__file__).parents[2] / "samples"
+    samples = ROOT / "samples"
     for name, options, expression in (
         ("docker-config.json", [], ".auths"),
         ("identity-token.json", [], ".auths"),

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import HOST
 from tests.conftest import missing
-from tests.lab.aws_stub import HOST, PRIVATE, PUBLIC, AwsStub, error_answer, token_answer
+from tests.lab.aws_stub import PRIVATE, PUBLIC, AwsStub, error_answer, token_answer
 from tests.lab.box import PROJECT
 from tests.lab.conftest import S3
 from tests.lab.test_restart import wheel

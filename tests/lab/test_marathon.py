@@ -16,8 +16,9 @@ import pytest
 from ecsauth.helper.protocol import VERSION
 from ecsauth.installation.bundle import archive, config_text
 from ecsauth.token_cache.server import NOT_FOUND
+from tests.builders import HOST
 from tests.conftest import Result, need, need_root
-from tests.lab.aws_stub import HOST, PRIVATE, PUBLIC, AwsStub, error_answer
+from tests.lab.aws_stub import PRIVATE, PUBLIC, AwsStub, error_answer
 from tests.lab.conftest import Docker
 from tests.lab.ecr_world import CLIS, ONE_CALL, Desk
 from tests.lab.ecr_world import IMAGE as ECR_IMAGE

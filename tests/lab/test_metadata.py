@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.builders import HOST
 from tests.conftest import need, need_root
-from tests.lab.aws_stub import HOST
 from tests.lab.box import PROJECT
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Result, b64, need_root
+from tests.builders import b64
+from tests.conftest import Result, need_root
 
 RunProgram = Callable[..., Result]
 BEFORE = "ECS_CLUSTER=x\n"

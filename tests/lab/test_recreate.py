@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from ecsauth.agent.docker_run import ASIDE, NEW
-from tests.conftest import Result, b64
+from tests.builders import b64
+from tests.conftest import Result
 from tests.lab.conftest import IMAGE, Docker
-from tests.unit.test_agent import agent_api
+from tests.unit.agent.test_container import agent_api
 
 RunProgram = Callable[..., Result]
 ARN = "arn:aws:ecs:us-west-2:123456789012:container-instance/lab/1"

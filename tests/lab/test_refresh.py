@@ -14,8 +14,9 @@ import pytest
 
 from ecsauth.engine_auth.codec import decode
 from ecsauth.engine_auth.env_file import read_engine_auth
-from tests.conftest import Result, b64
-from tests.lab.aws_stub import HOST, PRIVATE, AwsStub, error_answer, token_answer
+from tests.builders import HOST, b64
+from tests.conftest import Result
+from tests.lab.aws_stub import PRIVATE, AwsStub, error_answer, token_answer
 
 RunProgram = Callable[..., Result]
 HOSTS = [f"{number}23456789012.dkr.ecr.us-west-2.amazonaws.com" for number in range(3)]

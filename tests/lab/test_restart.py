@@ -18,7 +18,7 @@ import pytest
 from ecsauth.engine_auth.codec import EngineAuth, decode
 from ecsauth.engine_auth.env_file import read_engine_auth
 from ecsauth.installation.units import UNITS
-from tests.lab.aws_stub import HOST
+from tests.builders import HOST
 from tests.lab.box import PROJECT, Box, booted_box
 from tests.lab.conftest import Docker
 

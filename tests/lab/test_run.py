@@ -18,8 +18,8 @@ import pytest
 
 from ecsauth.engine_auth.codec import decode
 from ecsauth.engine_auth.env_file import read_engine_auth
-from tests.conftest import b64
-from tests.lab.aws_stub import HOST, PRIVATE, AwsStub, error_answer, token_answer
+from tests.builders import HOST, b64
+from tests.lab.aws_stub import PRIVATE, AwsStub, error_answer, token_answer
 
 
 @dataclass

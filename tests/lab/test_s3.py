@@ -21,7 +21,8 @@ from ecsauth.aws.session import Aws
 from ecsauth.engine_auth.codec import decode
 from ecsauth.engine_auth.env_file import read_engine_auth
 from ecsauth.errors import SourceError
-from tests.conftest import Result, b64
+from tests.builders import b64
+from tests.conftest import Result
 from tests.lab.conftest import S3
 from tests.lab.seaweed import Answer
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from ecsauth.engine_auth.codec import EngineAuth, decode
-from tests.conftest import Result, b64
+from tests.builders import b64
+from tests.conftest import Result
 from tests.lab.moto import REGION, Moto
 
 RunProgram = Callable[..., Result]

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Result, b64
+from tests.builders import b64
+from tests.conftest import Result
 from tests.lab.conftest import IMAGE, Certificates, Docker
-from tests.unit.test_agent import agent_api
+from tests.unit.agent.test_container import agent_api
 
 RunProgram = Callable[..., Result]
 

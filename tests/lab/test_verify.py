@@ -18,7 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.conftest import Result, b64
+from tests.builders import b64
+from tests.conftest import Result
 from tests.lab.conftest import HTPASSWD, Certificates, Registry, running_registry
 from tests.lab.server import free_port
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import click
 import pytest
 
 from ecsauth import __version__, errors
+from tests.builders import ROOT
 from tests.conftest import Result, all_commands, command_context
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "ecsauth"
+from tests.builders import ROOT
+
+PACKAGE = ROOT / "ecsauth"
 
 VALUES = {"errors", "credentials", "engine_auth"}
 DRIVERS = {"aws", "host", "state"}

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from ecsauth.engine_auth.codec import EngineAuth, decode
 from ecsauth.engine_auth.resolve import resolve
+from tests.builders import ROOT
 from tests.conftest import Result
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+SAMPLES = ROOT / "samples"
 ELSEWHERE = {
     "try": "lab/test_first_screen.py",
-    "status.svg": "unit/test_status.py",
+    "status.svg": "unit/app/test_status.py",
     "ecsauth.env": "lab/test_settings.py",
     "iam-publisher.json": "lab/test_policies.py",
     "iam-instance.json": "lab/test_policies.py",
@@ -29,11 +29,11 @@ ELSEWHERE = {
     "gitlab-runner/job-config.json": "lab/test_hosts.py",
     "gitlab-runner/user-data.sh": "lab/test_hosts.py",
     "marathon/Dockerfile": "lab/test_marathon.py",
-    "marathon/app.json": "unit/test_marathon.py",
+    "marathon/app.json": "unit/installation/test_marathon.py",
     "marathon/build.sh": "lab/test_marathon.py",
     "marathon/helper.json": "lab/test_marathon.py",
     "marathon/helper.spec": "lab/test_marathon.py",
-    "marathon/iam-agent.json": "unit/test_marathon.py",
+    "marathon/iam-agent.json": "unit/installation/test_marathon.py",
     "marathon/put.sh": "lab/test_marathon.py",
     "marathon/start.py": "lab/test_marathon.py",
     "iam-fleet.json": "lab/test_fleet.py",

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.builders import HOST
 from tests.conftest import missing, need
-from tests.lab.aws_stub import HOST, PRIVATE, Answer, AwsStub, error_answer, token_answer
+from tests.lab.aws_stub import PRIVATE, Answer, AwsStub, error_answer, token_answer
 
 _SLEEP = """\
 import select, time

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import HOST
 from tests.conftest import need
-from tests.lab.aws_stub import HOST, PRIVATE, AwsStub, token_answer
+from tests.lab.aws_stub import PRIVATE, AwsStub, token_answer
 from tests.lab.faults.forks import forks
 from tests.lab.faults.ground import Ground, variables
 from tests.lab.faults.scenarios import TOKEN

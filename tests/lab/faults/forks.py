@@ -24,7 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-PROJECT = Path(__file__).parents[3]
+from tests.builders import ROOT
+
+PROJECT = ROOT
 SECONDS = 60
 _CALL = re.compile(r"^(\d+) +(\w+)\((.*)", re.MULTILINE)
 _ITS_OWN = ("/site-packages/", f"{sys.base_prefix}/lib/", "/usr/lib/", "/etc/ld.so")

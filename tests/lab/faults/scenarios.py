@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conftest import b64
-from tests.lab.aws_stub import HOST
+from tests.builders import HOST, b64
 
 PASSWORD = "canary-of-the-faults"
 TOKEN = "t0ken-of-the-faults"

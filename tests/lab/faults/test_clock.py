@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import b64
-from tests.lab.aws_stub import HOST, PRIVATE, AwsStub
+from tests.builders import HOST, b64
+from tests.lab.aws_stub import PRIVATE, AwsStub
 from tests.lab.faults.clocks import Clock, Host
 
 TOKEN = "t0ken-of-the-clock"

@@ -12,7 +12,7 @@ import pytest
 
 from ecsauth.engine_auth.codec import decode
 from ecsauth.engine_auth.env_file import read_engine_auth
-from tests.conftest import b64
+from tests.builders import b64
 from tests.lab.faults.forks import Completed, Forks, forks
 from tests.lab.faults.ground import Ground
 

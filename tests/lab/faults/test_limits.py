@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import HOST
 from tests.conftest import missing
-from tests.lab.aws_stub import HOST, PRIVATE, AwsStub, token_answer
+from tests.lab.aws_stub import PRIVATE, AwsStub, token_answer
 from tests.lab.conftest import S3
 from tests.lab.faults.scenarios import (
     HELPER,

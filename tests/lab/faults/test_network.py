@@ -19,8 +19,9 @@ import pytest
 
 from ecsauth.aws.session import TOTAL_SECONDS
 from ecsauth.token_cache.ask import ASK_SECONDS, HURRIED_SECONDS
-from tests.conftest import b64, need, need_root
-from tests.lab.aws_stub import HOST, PRIVATE, PUBLIC, AwsStub, aws_stub, error_answer, token_answer
+from tests.builders import HOST, b64
+from tests.conftest import need, need_root
+from tests.lab.aws_stub import PRIVATE, PUBLIC, AwsStub, aws_stub, error_answer, token_answer
 from tests.lab.conftest import Certificates
 from tests.lab.faults import broken as servers
 from tests.lab.faults.broken import Broken, Fault, broken

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from ecsauth.credentials.credential import Credential, check_login
 from ecsauth.credentials.registry import parse_auth_key
 from ecsauth.errors import SourceError
-from tests.conftest import DATA, b64
+from tests.builders import DATA, ROOT, b64
 
 CONTROLS = "\0\x07\x08\t\n\x0b\x0c\r\x1b\x7f\x85\x9b\x9d\u2028\u2029\u202e\u2066\u200b\ufeff"
 ODD = (
@@ -164,7 +163,7 @@ def seeds() -> list[bytes]:
     """Return texts to begin from: of the samples, and those that the agent has read."""
     vectors = json.loads((DATA / "agent-view.json").read_text())
     found = {item.encode("utf-8", "surrogateescape") for item in _strings(vectors)}
-    samples = Path(__file__).parents[3] / "samples"
+    samples = ROOT / "samples"
     found |= {path.read_bytes() for path in samples.glob("*.json")}
     found |= {(samples / "ecsauth.env").read_bytes(), *(item.encode() for item in ODD)}
     names = (_ECR, f"https://{_ECR}/v2/", "ecr:us-west-2", "s3://fleet/ecs.config?region=us-west-2")

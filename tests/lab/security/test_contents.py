@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.builders import ROOT
+
 DISTRIBUTIONS = {"dotenv": "python-dotenv", "botocore": "boto3"}
 """Import name → the distribution that it comes with, where they differ."""
 WITHOUT_LIMIT = {"rich"}

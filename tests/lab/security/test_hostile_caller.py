@@ -16,13 +16,12 @@ import pytest
 from ecsauth.app.install import own_command
 from ecsauth.installation.units import UNITS, Installation, unit_texts
 from ecsauth.token_cache.launcher import launcher_text
-from tests.conftest import Result, b64, need, need_root
+from tests.builders import HOST, ROOT, b64
+from tests.conftest import Result, need, need_root
 from tests.lab.box import Box, booted_box
 
 RunProgram = Callable[..., Result]
 BIN = Path(sys.executable).parent
-ROOT = Path(__file__).parents[3]
-HOST = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
 MODULES = (
     "json",
     "boto3",

@@ -20,7 +20,8 @@ import pytest
 from ecsauth.engine_auth.env_file import read
 from ecsauth.errors import UsageError
 from ecsauth.installation.units import Installation, unit_texts
-from tests.conftest import Result, b64, need
+from tests.builders import b64
+from tests.conftest import Result, need
 from tests.lab.aws_stub import PRIVATE, AwsStub, error_answer
 from tests.lab.faults.forks import Forks
 from tests.lab.security.properties import unprintable

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import b64
-from tests.lab.aws_stub import HOST, PRIVATE, AwsStub, token_answer
+from tests.builders import HOST, b64
+from tests.lab.aws_stub import PRIVATE, AwsStub, token_answer
 from tests.lab.conftest import S3
 
 SECRET = "c4n4ry-0f-the-m1ne"

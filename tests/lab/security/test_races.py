@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import b64, need_root
-from tests.lab.aws_stub import HOST, AwsStub
+from tests.builders import HOST, b64
+from tests.conftest import need_root
+from tests.lab.aws_stub import AwsStub
 from tests.lab.faults.forks import Completed, Forks
 from tests.lab.security.attacker import NOBODY, Arena, attack
 

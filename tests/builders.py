@@ -1,0 +1,39 @@
+"""Values that many tests are built from."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from ecsauth.credentials.credential import Credential
+from ecsauth.credentials.registry import parse_auth_key
+from ecsauth.engine_auth.codec import decode
+from ecsauth.engine_auth.env_file import read_engine_auth
+
+ROOT = Path(__file__).parents[1]
+"""Of the project."""
+
+DATA = ROOT / "tests" / "data"
+HOST = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
+"""A private ECR registry."""
+
+HUB = "https://index.docker.io/v1/"
+"""The key of Docker Hub in a login file."""
+
+
+def b64(text: str) -> str:
+    """Return what docker login writes into ``auth``."""
+    return base64.b64encode(text.encode()).decode()
+
+
+def credential(key: str, username: str = "u", secret: str = "p", **fields: Any) -> Credential:
+    """Return a credential for a registry."""
+    return Credential(parse_auth_key(key), username, secret, **fields)
+
+
+def secrets_in(text: bytes) -> dict[str, str]:
+    """Return registry → password in the text of an ``ecs.config``, as the agent reads it."""
+    view = decode(read_engine_auth(text))
+    assert not view.fault
+    return {item.match: item.secret for item in view.credentials}

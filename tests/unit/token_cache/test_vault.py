@@ -1,0 +1,545 @@
+"""Which token is answered, and when AWS is asked: by clock, cache and failure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ecsauth.errors import SourceError
+from ecsauth.token_cache.answers import hit
+from ecsauth.token_cache.cache import CachedToken, Failure, FileCache, NoCache
+from ecsauth.token_cache.flight import WAIT_SECONDS, fly
+from ecsauth.token_cache.principal import principal_of, token_name
+from ecsauth.token_cache.sdk_files import SdkFile, SdkFiles, read_sdk_files
+from ecsauth.token_cache.server import Login, Server, parse_server_url
+from ecsauth.token_cache.vault import EcrVault, Outside
+from tests.builders import HOST
+
+OTHER = "999999999999.dkr.ecr.us-west-2.amazonaws.com"
+FIPS = "123456789012.dkr.ecr-fips.us-west-2.amazonaws.com"
+ELSEWHERE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+PUBLIC = "public.ecr.aws"
+START = 1_800_000_000
+LIFE = 12 * 3600
+
+
+def server(host: str) -> Server:
+    found = parse_server_url(host)
+    assert found is not None
+    return found
+
+
+FILES = SdkFiles(SdkFile("/c", b"", None), SdkFile("/d", b"", None))
+
+
+def files(config: str = "", credentials: str = "") -> SdkFiles:
+    return SdkFiles(SdkFile("/c", config.encode(), None), SdkFile("/d", credentials.encode(), None))
+
+
+class Situation:
+    """A vault on a real cache, with a clock and an AWS of our own."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home = home
+        self.environment = {"HOME": str(home), **environment}
+        self.now = float(START)
+        self.calls: list[str] = []
+        self.logged: list[str] = []
+        self.is_down = False
+        self.is_cached = True
+        self.hurried = False
+        self.meanwhile: Callable[[], None] | None = None
+
+    def vault(self) -> EcrVault:
+        """Return the vault of a new process."""
+        outside = Outside(
+            self.environment,
+            str(self.home),
+            lambda level, text: self.logged.append(f"{level} {text}"),
+            lambda: self.now,
+        )
+        return EcrVault(self._open, self._ask, outside)
+
+    def login(self, host: str = HOST) -> Login:
+        return self.vault().login(server(host))
+
+    def _open(self) -> FileCache | NoCache:
+        if not self.is_cached:
+            return NoCache()
+        return FileCache(self.home / ".ecr", self.environment, str(self.home))
+
+    def _ask(self, wanted: Server, *, is_hurried: bool) -> CachedToken:
+        self.calls.append(wanted.host)
+        self.hurried = is_hurried
+        if self.meanwhile is not None:
+            self.meanwhile()
+        if self.is_down:
+            raise SourceError(f"{wanted.host}: access denied", "attach a policy")
+        asked = int(self.now)
+        own = HOST if wanted.registry else ""
+        return CachedToken("AWS", f"s3cret{len(self.calls)}", asked, asked + LIFE, own)
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Situation:
+    return Situation(tmp_path)
+
+
+def test_token_is_asked_for_once_in_half_its_life(one: Situation) -> None:
+    assert one.login() == Login("AWS", "s3cret1")
+    one.now += LIFE / 2 - 1
+    assert one.login() == Login("AWS", "s3cret1")
+    one.now += 1
+    assert one.login() == Login("AWS", "s3cret2")
+    assert one.calls == [HOST, HOST]
+
+
+def test_one_token_serves_all_registries_of_a_region(one: Situation) -> None:
+    for host in (HOST, OTHER, f"{OTHER}/a:b"):
+        assert one.login(host) == Login("AWS", "s3cret1")
+    assert one.login(ELSEWHERE) == Login("AWS", "s3cret2")
+    assert one.login(PUBLIC) == Login("AWS", "s3cret3")
+    assert one.login(FIPS) == Login("AWS", "s3cret4")
+    assert one.vault().hosts() == sorted([HOST, OTHER, ELSEWHERE, PUBLIC, FIPS])
+
+
+def test_failure_of_aws_is_covered_by_a_token_that_has_not_expired(one: Situation) -> None:
+    one.login()
+    one.now += LIFE - 1
+    one.is_down = True
+    assert one.login() == Login("AWS", "s3cret1")
+    assert one.logged[-1].startswith(
+        "warning the cached token is used, until 2027-01-15 20:00 UTC: "
+    )
+    one.now += 1
+    with pytest.raises(SourceError, match="access denied"):
+        one.login()
+    assert one.logged[-1] == f"error no login: {HOST}: access denied; attach a policy"
+    assert one.calls == [HOST] * 3
+
+
+def test_token_that_expires_while_aws_fails_is_not_answered(one: Situation) -> None:
+    one.login()
+    one.now += LIFE - 2
+    one.is_down = True
+
+    def takes_its_time() -> None:
+        one.now += 3
+
+    one.meanwhile = takes_its_time
+    with pytest.raises(SourceError, match="access denied"):
+        one.login()
+    assert one.logged[-1] == f"error no login: {HOST}: access denied; attach a policy"
+
+
+def test_clock_turned_back_asks_again(one: Situation) -> None:
+    one.login()
+    one.now -= 86400
+    assert one.login() == Login("AWS", "s3cret2")
+    one.now += 86400
+    assert one.login() == Login("AWS", "s3cret3"), "that of a day ago has expired"
+
+
+def test_clock_turned_forward_asks_again(one: Situation) -> None:
+    one.login()
+    one.now += 86400
+    assert one.login() == Login("AWS", "s3cret2")
+
+
+def test_ready_answer_is_kept_and_renewed(one: Situation) -> None:
+    import time
+
+    one.now = time.time()
+    one.login()
+    past = one.now - 60
+    os.utime(one.home / ".ecr/ecsauth-cache/answers", (past, past))
+    assert b"s3cret1" in (hit(HOST.encode(), one.environment) or b"")
+    assert hit(OTHER.encode(), one.environment) is None
+
+
+def test_token_beyond_half_its_life_is_no_ready_answer(one: Situation) -> None:
+    one.login()
+    folder = one.home / ".ecr/ecsauth-cache/answers"
+    for path in folder.iterdir():
+        path.unlink()
+    one.now += LIFE - 10
+    one.is_down = True
+    one.login()
+    assert list(folder.iterdir()) == []
+
+
+def test_no_cache_asks_each_time(one: Situation) -> None:
+    one.is_cached = False
+    one.login()
+    one.login()
+    assert one.calls == [HOST, HOST]
+    assert one.vault().hosts() == []
+    assert not (one.home / ".ecr").exists()
+
+
+def test_logout_forgets_the_token_of_the_region(one: Situation) -> None:
+    for host in (HOST, OTHER, ELSEWHERE, PUBLIC):
+        one.login(host)
+    one.vault().forget(server(OTHER))
+    assert one.vault().hosts() == sorted([ELSEWHERE, PUBLIC])
+    before = len(one.calls)
+    one.login(ELSEWHERE)
+    assert len(one.calls) == before
+    one.login(HOST)
+    assert len(one.calls) == before + 1
+
+
+def test_those_who_waited_take_over_the_failure(one: Situation) -> None:
+    one.is_down = True
+    with pytest.raises(SourceError):
+        one.login()
+    vault = one.vault()
+    cache = one._open()
+    name = next(path.stem for path in (one.home / ".ecr/ecsauth-cache").glob("*.failure"))
+    one.now += 10
+    cache.put_failure(name, Failure("told by another", "hint", one.now))
+    with pytest.raises(SourceError, match="told by another"):
+        vault.login(server(HOST))
+    assert one.calls == [HOST]
+    cache.put_failure(name, Failure("of tomorrow", "hint", one.now + 86400))
+    with pytest.raises(SourceError, match="access denied"):
+        one.login()
+    one.now += 1
+    with pytest.raises(SourceError, match="access denied"):
+        one.login()
+    assert len(one.calls) == 3
+
+
+def test_fault_of_ours_is_shared_too(one: Situation) -> None:
+    def broken(_: Server, *, is_hurried: bool) -> CachedToken:
+        raise KeyError("s3cret")
+
+    vault = EcrVault(one._open, broken, Outside(one.environment, str(one.home), lambda *_: None))
+    with pytest.raises(KeyError):
+        vault.login(server(HOST))
+    (path,) = (one.home / ".ecr/ecsauth-cache").glob("*.failure")
+    assert "asking AWS failed" in path.read_text()
+    assert "s3cret" not in path.read_text()
+
+
+def test_warm_renews_ahead_of_time_and_all_answers(one: Situation) -> None:
+    one.login(HOST)
+    one.login(OTHER)
+    one.now += LIFE / 2 - 3600 - 1
+    assert not one.vault().is_due(server(HOST), 3600)
+    assert one.vault().warm(server(HOST), 3600) == ([HOST, OTHER], False)
+    one.now += 1
+    assert one.vault().is_due(server(HOST), 3600)
+    assert one.vault().warm(server(HOST), 3600) == ([HOST, OTHER], True)
+    assert len(one.calls) == 2
+    for host in (HOST, OTHER):
+        path = one.home / ".ecr/ecsauth-cache/answers" / f"{host}@"
+        assert "s3cret2" in path.read_text()
+
+
+def test_warm_of_the_own_registry_learns_its_host(one: Situation) -> None:
+    own = server(HOST)
+    assert own.registry is not None
+    nameless = Server("", replace(own.registry, host="", registry_id=""))
+    assert one.vault().warm(nameless, 3600) == ([HOST], True)
+    assert one.login(HOST) == Login("AWS", "s3cret1")
+    assert one.calls == [""]
+
+
+def test_failure_of_warming_is_told_even_if_the_old_token_goes_on(one: Situation) -> None:
+    one.login()
+    one.now += LIFE / 2
+    one.is_down = True
+    with pytest.raises(SourceError):
+        one.vault().warm(server(HOST), 3600)
+    assert not one.hurried
+    assert one.login() == Login("AWS", "s3cret1")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_same"),
+    [
+        ({}, {}, True),
+        ({"AWS_PROFILE": "a"}, {"AWS_PROFILE": "b"}, False),
+        ({"AWS_ACCESS_KEY_ID": "AKIA1"}, {"AWS_ACCESS_KEY_ID": "AKIA2"}, False),
+        ({"AWS_SESSION_TOKEN": "1"}, {"AWS_SESSION_TOKEN": "2"}, True),
+        ({"AWS_SECRET_ACCESS_KEY": "1"}, {"AWS_SECRET_ACCESS_KEY": "2"}, True),
+        ({"AWS_REGION": "a"}, {"AWS_REGION": "b"}, True),
+        ({"AWS_ROLE_ARN": "r"}, {}, False),
+        ({"AWS_PROFILE_123456789012": "a"}, {}, False),
+        ({"AWS_ROLE_ARN_123456789012": "a"}, {}, False),
+        ({"AWS_PROFILE_999999999999": "a"}, {}, True),
+        (
+            {"AWS_PROFILE_123456789012": "a", "AWS_ACCESS_KEY_ID": "AKIA1"},
+            {"AWS_PROFILE_123456789012": "a", "AWS_ACCESS_KEY_ID": "AKIA2"},
+            True,
+        ),
+        ({"AWS_ENDPOINT_URL": "http://x"}, {}, False),
+    ],
+)
+def test_principal_is_what_decides_who_asks(
+    first: dict[str, str], second: dict[str, str], is_same: bool
+) -> None:
+    found = [principal_of("123456789012", item, "/h", FILES) for item in (first, second)]
+    assert (found[0] == found[1]) is is_same
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_same"),
+    [
+        ("aws_secret_access_key = a", "aws_secret_access_key = b", True),
+        ("aws_session_token=a", "AWS_SESSION_TOKEN = b", True),
+        ("role_arn=a\naws_access_key_id = ASIA1", "role_arn=a\naws_access_key_id=ASIA2", True),
+        ("x_principal_expires = 1", "x_principal_expires = 2", True),
+        ("aws_access_key_id = AKIA1", "aws_access_key_id = AKIA2", False),
+        ("[a]", "[b]", False),
+        ("role_arn = a", "role_arn = b", False),
+    ],
+)
+def test_principal_does_not_change_with_its_sessions(
+    before: str, after: str, is_same: bool
+) -> None:
+    found = [
+        principal_of("", {}, "/h", files("", f"[default]\n{text}\n")) for text in (before, after)
+    ]
+    assert (found[0] == found[1]) is is_same
+    assert principal_of("", {}, "/h", files("a")) != principal_of("", {}, "/h", files("b"))
+
+
+def test_key_of_a_session_counts_unless_its_section_names_somebody() -> None:
+    def principal(key: str, more: str = "") -> str:
+        text = f"[default]\naws_access_key_id = {key}\n{more}\n[other]\nx_principal_arn = a\n"
+        return principal_of("", {}, "/h", files("", text))
+
+    assert principal("ASIA1") != principal("ASIA2")
+    assert principal("ASIA1", "x_principal_arn=a") == principal("ASIA2", "x_principal_arn=a")
+    assert principal("ASIA1", "role_arn=a") != principal("ASIA1", "role_arn=b")
+
+
+def test_instance_is_named_by_its_boot_if_by_nothing_else() -> None:
+    def principal(boot: str, config: str = "", **environment: str) -> str:
+        return principal_of("", environment, "/h", files(config), boot=boot)
+
+    assert principal("1") != principal("2")
+    assert principal("1", "x") == principal("2", "x")
+    assert principal("1", AWS_PROFILE="p") == principal("2", AWS_PROFILE="p")
+
+
+def test_secrets_that_variables_name_count() -> None:
+    one = {"AWS_CONTAINER_AUTHORIZATION_TOKEN": "alice"}
+    other = {"AWS_CONTAINER_AUTHORIZATION_TOKEN": "bob"}
+    assert principal_of("", one, "/h", FILES) != principal_of("", other, "/h", FILES)
+    found = [principal_of("", {}, "/h", FILES, secrets=item) for item in (b"a", b"b")]
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("variable", ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"])
+def test_files_of_the_sdk_are_found_as_botocore_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    (tmp_path / "c").write_text("x")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for named in ("~/c", "$HOME/c", "c", str(tmp_path / "c")):
+        found = read_sdk_files({variable: named}, str(tmp_path))
+        assert found is not None
+        one = found.config if variable == "AWS_CONFIG_FILE" else found.credentials
+        assert (one.path, one.content) == (str(tmp_path / "c"), b"x")
+
+
+def test_file_that_cannot_be_read_to_its_end_is_no_empty_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "large").write_bytes(b"x" * 1_100_000)
+    for name in ("fifo", "large", "."):
+        assert read_sdk_files({"AWS_CONFIG_FILE": str(tmp_path / name)}, "/h") is None
+    missing = read_sdk_files({"AWS_CONFIG_FILE": str(tmp_path / "none")}, "/h")
+    assert missing is not None
+    assert missing.config.mtime is None
+
+
+def test_config_that_cannot_be_read_means_no_cache(tmp_path: Path) -> None:
+    one = Situation(tmp_path, AWS_CONFIG_FILE=str(tmp_path))
+    one.login()
+    one.login()
+    assert len(one.calls) == 2
+    assert not (tmp_path / ".ecr").exists()
+
+
+def write_config(one: Situation, text: str, age: float) -> None:
+    path = one.home / ".aws" / "credentials"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    os.utime(path, (one.now - age, one.now - age))
+
+
+def test_changed_credentials_make_another_principal(one: Situation) -> None:
+    write_config(one, "aws_access_key_id=AKIA1", 100)
+    one.login()
+    write_config(one, "aws_access_key_id=AKIA2", 50)
+    assert one.login(OTHER) == Login("AWS", "s3cret2")
+    assert one.vault().hosts() == [OTHER]
+    assert one.login() == Login("AWS", "s3cret2")
+    write_config(one, "aws_access_key_id=AKIA1", 25)
+    assert one.login() == Login("AWS", "s3cret1")
+
+
+def test_token_is_not_kept_if_the_credentials_changed_meanwhile(one: Situation) -> None:
+    write_config(one, "aws_access_key_id=AKIA1", 100)
+    one.meanwhile = lambda: write_config(one, "aws_access_key_id=AKIA2", 50)
+    assert one.login() == Login("AWS", "s3cret1")
+    one.meanwhile = None
+    write_config(one, "aws_access_key_id=AKIA1", 25)
+    assert one.login() == Login("AWS", "s3cret2")
+
+
+def test_credentials_that_were_just_written_make_no_ready_answer(one: Situation) -> None:
+    write_config(one, "aws_access_key_id=AKIA1", 1)
+    one.login()
+    assert list((one.home / ".ecr/ecsauth-cache/answers").iterdir()) == []
+    write_config(one, "aws_access_key_id=AKIA1", 3)
+    one.login()
+    assert (one.home / ".ecr/ecsauth-cache/answers" / f"{HOST}@").exists()
+    assert len(one.calls) == 1
+
+
+def test_held_token_is_renewed_in_a_hurry_and_not_again_for_a_minute(one: Situation) -> None:
+    one.login()
+    assert not one.hurried
+    one.now += LIFE / 2
+    one.is_down = True
+    assert one.login() == Login("AWS", "s3cret1")
+    assert one.hurried
+    assert len(one.calls) == 2
+    one.now += 59
+    one.login()
+    assert len(one.calls) == 2
+    one.now += 2
+    one.login()
+    assert len(one.calls) == 3
+    one.is_down = False
+    one.now += 61
+    assert one.login() == Login("AWS", "s3cret4")
+
+
+def test_nobody_waits_for_a_renewal_who_has_a_token(one: Situation) -> None:
+    import fcntl
+
+    one.login()
+    one.now += LIFE / 2
+    name = next(path.stem for path in (one.home / ".ecr/ecsauth-cache").glob("*.token"))
+    lock = one._open().lock(name)
+    assert lock is not None
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    assert one.login() == Login("AWS", "s3cret1")
+    assert len(one.calls) == 1
+    os.close(lock)
+    assert one.login() == Login("AWS", "s3cret2")
+
+
+def test_warm_gives_nobody_the_token_of_another_principal(tmp_path: Path) -> None:
+    one = Situation(tmp_path, AWS_PROFILE_123456789012="other")
+    own = server(HOST)
+    assert own.registry is not None
+    nameless = Server("", replace(own.registry, host="", registry_id=""))
+    assert one.vault().warm(nameless, 3600) == ([HOST], True)
+    assert one.calls == ["", HOST], "that account is asked for as its profile"
+    assert one.login() == Login("AWS", "s3cret2")
+
+
+def test_warm_refuses_a_host_of_another_region(one: Situation) -> None:
+    there = server(ELSEWHERE)
+    assert there.registry is not None
+    nameless = Server("", replace(there.registry, host="", registry_id=""))
+    with pytest.raises(SourceError, match="no ECR registry of that region"):
+        one.vault().warm(nameless, 3600)
+    assert one.vault().hosts() == []
+
+
+def test_token_name_is_a_plain_file_name() -> None:
+    names = {
+        token_name("p", "ecr", "us-west-2", fips=False),
+        token_name("p", "ecr", "us-west-2", fips=True),
+        token_name("p", "ecr", "us-west-1", fips=False),
+        token_name("p", "ecr-public", "us-west-2", fips=False),
+        token_name("q", "ecr", "us-west-2", fips=False),
+    }
+    assert len(names) == 5
+    assert all(len(name) == 40 and name.isalnum() for name in names)
+
+
+class FakeTime:
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.pauses: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+def locked_files(path: Path, count: int) -> list[int]:
+    return [os.open(path, os.O_RDWR | os.O_CREAT, 0o600) for _ in range(count)]
+
+
+def test_follower_takes_what_the_leader_got(tmp_path: Path) -> None:
+    import fcntl
+
+    leader, follower = locked_files(tmp_path / "lock", 2)
+    fcntl.flock(leader, fcntl.LOCK_EX)
+    time, answers = FakeTime(), iter([None, None, "token"])
+    found = fly(follower, lambda: next(answers), lambda: "own", clock=time.clock, sleep=time.sleep)
+    assert found == "token"
+    assert len(time.pauses) == 2
+    os.close(leader)
+
+
+def test_follower_leads_when_the_leader_is_gone(tmp_path: Path) -> None:
+    import fcntl
+
+    leader, follower = locked_files(tmp_path / "lock", 2)
+    fcntl.flock(leader, fcntl.LOCK_EX)
+    time = FakeTime()
+
+    def sleep(seconds: float) -> None:
+        time.sleep(seconds)
+        if len(time.pauses) == 3:
+            os.close(leader)
+
+    assert fly(follower, lambda: None, lambda: "own", clock=time.clock, sleep=sleep) == "own"
+    assert time.now < 0.1
+
+
+def test_follower_of_a_stuck_leader_asks_by_himself_at_last(tmp_path: Path) -> None:
+    import fcntl
+
+    leader, follower = locked_files(tmp_path / "lock", 2)
+    fcntl.flock(leader, fcntl.LOCK_EX)
+    time = FakeTime()
+    found = fly(follower, lambda: None, lambda: "own", clock=time.clock, sleep=time.sleep)
+    assert found == "own"
+    assert WAIT_SECONDS <= time.now < WAIT_SECONDS + 1
+    assert max(time.pauses) <= 0.1
+    os.close(leader)
+
+
+def test_leader_looks_once_more_before_he_asks(tmp_path: Path) -> None:
+    (descriptor,) = locked_files(tmp_path / "lock", 1)
+
+    def never() -> str:
+        raise AssertionError
+
+    assert fly(descriptor, lambda: "token", never) == "token"
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+def test_without_a_lock_everybody_asks_for_himself() -> None:
+    answers: Iterable[str] = iter(["own"])
+    assert fly(None, lambda: "token", lambda: next(iter(answers))) == "own"
