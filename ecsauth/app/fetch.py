@@ -45,8 +45,18 @@ def fetch_source(source: Source, now: float, known_version: str = "") -> Fetched
             fetched = source.fetch()
     except SourceError as error:
         return Fetched(problems=(error,))
-    except MemoryError:
-        raise
+    except (MemoryError, SystemError, ImportError):
+        raise  # these end the run, with words of their own
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        place = error.filename or "this host could not read or open something"
+        failed = SourceError(
+            f"{place}: {reason}",
+            "check memory, the disk and ulimit -n",
+            subject=source.name,
+            reference="source-host-failed",
+        )
+        return Fetched(problems=(failed,))
     except Exception as error:  # a bug in one source does not hold up the others
         return Fetched(problems=(_bug(source.name, error),))
     expired = [item for item in fetched.credentials if item.is_expired(now)]

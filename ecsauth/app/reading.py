@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecsauth.agent.paths import settings_in
-from ecsauth.app.requests import DEFAULT_TARGET, PublishOptions
+from ecsauth.app.requests import DEFAULT_TARGET
 from ecsauth.engine_auth.check import Surroundings
 from ecsauth.engine_auth.codec import UNSET, EngineAuth
 from ecsauth.engine_auth.env_file import merged
-from ecsauth.engine_auth.layouts import AGENT_JSON, ENV_FILE, Layout
+from ecsauth.engine_auth.layouts import AGENT_JSON, ENV_FILE, Layout, layout_of
 from ecsauth.errors import UsageError
 from ecsauth.host.atomic_file import MAX_BYTES, read_input
 from ecsauth.targets.local_file import LocalFile
@@ -67,8 +67,7 @@ def read_target(text: str, ports: Ports) -> Reading:
         layout = AGENT_JSON if data.lstrip().startswith(b"{") else ENV_FILE
         return Reading("standard input", layout, data, Surroundings())
     if text.startswith("s3:"):
-        target = ports.edges.target(text, 0, PublishOptions())
-        return Reading(target.name, target.layout, target.read(), Surroundings())
+        return _read_object(text, ports)
     target = ports.edges.target(text, 0)
     if not isinstance(target, LocalFile):
         raise UsageError(f"{text} cannot be read")
@@ -76,6 +75,17 @@ def read_target(text: str, ports: Ports) -> Reading:
     hint = "is the ECS agent installed here?" if text == DEFAULT_TARGET else usual
     data = read_input(target.path, hint)
     return Reading(text, target.layout, data, surroundings(target))
+
+
+def _read_object(text: str, ports: Ports) -> Reading:
+    # With the AWS SDK: only for an object.
+    from ecsauth.aws.objects import Objects
+    from ecsauth.aws.place import parse_place  # the same
+    from ecsauth.aws.session import Aws  # the same
+
+    place = parse_place(text, ports.environment)
+    found = Objects(Aws(ports.environment), place).get()
+    return Reading(place.name, layout_of(place.key), found.data if found else b"", Surroundings())
 
 
 def surroundings(target: LocalFile) -> Surroundings:

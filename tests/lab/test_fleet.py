@@ -140,7 +140,7 @@ def test_two_thousand_instances(ecsauth: RunProgram, world: World) -> None:
     done = ecsauth(*CLUSTER, "--max-concurrency=100%", "--quiet")
     assert done.code == 3
     assert list(rows(done)) == names
-    assert done.out.splitlines()[-1] == "2000 instances: 1999 done, 1 failed"
+    assert done.out.splitlines()[-1] == "2,000 instances: 1999 done, 1 failed"
     assert [len(body["InstanceIds"]) for body in world.sent()] == [50] * 40
     listed = [body for action, body in world.calls if action == "ecs:ListContainerInstances"]
     assert len(listed) == 20

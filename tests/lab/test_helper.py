@@ -416,7 +416,7 @@ def test_umask_of_the_caller_is_no_matter(user: User, umask: int) -> None:
     _let_others_in(user.home)
     environment = {**user.environment, "PYTHONPATH": str(ROOT)}
     code = "from ecsauth.helper.program import make_vault as m; import os\n"
-    code += "from ecsauth.helper.cache import CachedToken; import time; n = int(time.time())\n"
+    code += "from ecsauth.token_cache.cache import CachedToken; import time; n = int(time.time())\n"
     code += f"os.umask({umask}); from ecsauth.helper import program\n"
     code += "program.run(['list'], bytes); v = m(dict(os.environ), print); c = v._cache\n"
     code += "c.put('a' * 40, CachedToken('AWS', 'x', n, n + 9), n); print(c.get('a' * 40, n))"

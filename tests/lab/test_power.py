@@ -17,7 +17,7 @@ def fsync(descriptor):
     Path("/srv/in-the-middle").touch()
     time.sleep(600)
 os.fsync = fsync
-from ecsauth.cli import run
+from ecsauth.cli.program import run
 sys.exit(run(sys.argv[1:]))
 """
 UNIT = """\

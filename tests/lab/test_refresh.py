@@ -162,7 +162,7 @@ def test_status_shows_when_the_next_token_is_due(
 def test_nothing_due_loads_no_aws_sdk(refresh: Refresh, aws: AwsStub) -> None:
     refresh(f"ecr:{HOST}")
     program = (
-        "import sys; from ecsauth.cli import run; code = run(sys.argv[1:])\n"
+        "import sys; from ecsauth.cli.program import run; code = run(sys.argv[1:])\n"
         "print(code, *({'botocore', 'boto3', 'docker', 'requests', 'rich'} & set(sys.modules)))"
     )
 
@@ -217,7 +217,13 @@ def test_json_names_what_was_asked_and_written(refresh: Refresh, aws: AwsStub) -
     result = refresh(f"ecr:{HOST}", "--json", "--log-format=json", "-v")
     document = json.loads(result.out)
     assert document["asked"] == [
-        {"source": f"ecr:{HOST}", "why": "not asked before", "version": "", "problems": []}
+        {
+            "source": f"ecr:{HOST}",
+            "why": "not asked before",
+            "version": "",
+            "problems": [],
+            "references": [],
+        }
     ]
     (target,) = document["targets"]
     assert target["registries"] == {HOST: "added"}

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from ecsauth.fleet.values import last_line
+from ecsauth.installation.units import Installation, unit_texts
 from tests.conftest import missing
 from tests.lab.box import PROJECT, Box, booted_box
 
@@ -67,7 +68,7 @@ class Host:
         if has_unit:
             settings = self.home / "settings"
             settings.touch()
-            text = (PROJECT / "systemd" / UNIT).read_text()
+            text = unit_texts(Installation([PROGRAM]))[UNIT]
             (self.home / "unit").write_text(text.replace("/etc/ecsauth/ecsauth.env", str(settings)))
         self.stub("journalctl", f"[ $1 = --sync ] || /bin/cat {self.home}/journal")
 
@@ -211,7 +212,7 @@ exit $CODE
 def box() -> Iterator[Box]:
     with booted_box() as made:
         made.write(PROGRAM, STUB, 0o755)
-        made.write(f"/etc/systemd/system/{UNIT}", (PROJECT / "systemd" / UNIT).read_text())
+        made.write(f"/etc/systemd/system/{UNIT}", unit_texts(Installation([PROGRAM]))[UNIT])
         made.write("/srv/_script.sh", script(), 0o755)
         made.shell("mkdir -p /etc/ecs; systemctl daemon-reload")
         yield made

@@ -88,11 +88,11 @@ def test_neither_arguments_nor_environment_have_a_secret(
 
 CRASH = """\
 import os, runpy, signal, sys
-import ecsauth.helper.program, ecsauth.sources
+import ecsauth.helper.program, ecsauth.sources.schemes
 module, *sys.argv[1:] = sys.argv[1:]
 def crash(*_, **__):
     os.kill(os.getpid(), signal.SIGSEGV)
-ecsauth.helper.program.serve = ecsauth.sources.read_input = crash
+ecsauth.helper.program.serve = ecsauth.sources.schemes.read_input = crash
 if module == "nothing":
     crash()
 runpy.run_module(module, run_name="__main__", alter_sys=True)
