@@ -1,8 +1,8 @@
 """The publisher as a Lambda function: handler ``ecsauth.aws_lambda.handler``.
 
 Settings are the function's environment variables: ECSAUTH_SOURCES, ECSAUTH_TARGETS (objects in S3)
-and any other. Each invocation does what ``ecsauth refresh`` does; what is remembered between them
-is in ``/tmp`` and lasts as long as the function's environment. Notes and errors go to its log.
+and the others. Each invocation does what ``ecsauth refresh`` does. State is kept in ``/tmp`` and
+lasts as long as the function's execution environment. Notes and errors go to the function's log.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from ecsauth.cli.render.text import render_refreshed
 from ecsauth.errors import EcsauthError
 
 _OPTIONS = ("--env-file=", "--log-format=json")
-_STATE = "--state-dir=/tmp/ecsauth"  # the only place where a function may write
+_STATE = "--state-dir=/tmp/ecsauth"  # the only directory that a function may write to
 
 
 class RefreshFailedError(Exception):
-    """Something was not done: the invocation fails, so that Lambda's retries and alarms see it."""
+    """The refresh failed; raised so that Lambda's retries and alarms see a failed invocation."""
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
-    """Publish what is due.
+    """Publish the logins that are due.
 
     Args:
-        event: ignored, but for ``{"force": true}``: fetch everything.
+        event: ignored, except that ``{"force": true}`` fetches everything.
         context: ignored.
 
     Returns:
         What ``ecsauth refresh --json`` prints; never a secret.
 
     Raises:
-        RefreshFailedError: with the exit code; what failed is in the log.
+        RefreshFailedError: the refresh failed; it names the exit code, the log says why.
 
     """
     set_log_format("json")
@@ -57,4 +57,4 @@ def handler(event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambd
 
 
 def _failed(code: int) -> str:
-    return f"ecsauth refresh ended with exit code {code}: see the log"
+    return f"ecsauth refresh failed with exit code {code}; see the log"

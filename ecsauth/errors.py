@@ -5,21 +5,21 @@
     EcsauthError                     1   unexpected: a fault of ecsauth or of the machine
     ├── UsageError                   2   the command line or a setting makes no sense
     ├── SourceError                  3   a source gave no credentials
-    │   ├── RegistryNameError        3   a key in a login file names no registry
+    │   ├── RegistryNameError        3   a key in a login file does not name a registry
     │   ├── ClockError               3   the clock of this host is wrong
-    │   └── ObjectMissingError       3   there is no such object in S3
-    ├── TargetError                  4   the target was not written and is as it was
+    │   └── ObjectMissingError       3   the object does not exist in S3
+    ├── TargetError                  4   the target was not written and is unchanged
     │   ├── EncodeError              4   the credentials do not fit the format or its limits
-    │   ├── LockTimeoutError         4   another ecsauth held the target for too long
-    │   ├── ConflictError            4   others wrote the target between our reading and writing
-    │   └── UnsettledError           4   the same, and what they wrote is beside it now
-    ├── RestartRefusedError          5   a restart would lose something; it is pending
+    │   ├── LockTimeoutError         4   another process held the lock for too long
+    │   ├── ConflictError            4   another process changed the target after it was read
+    │   └── UnsettledError           4   the same; the other version was saved beside the target
+    ├── RestartRefusedError          5   a restart of the agent was refused; it stays pending
     ├── AgentError                   6   the agent did not come back
     │   └── NewInstanceError         6   it came back as another container instance
     └── CheckError                   7   check found an error
 
-A message is one line: the subject, what failed. The hint, if any, is what to do next. Neither
-ever holds a secret, a decoded ``auth`` or the body of a file.
+A message is one line: the subject and what failed. The hint, if any, is the next step. Neither
+ever contains a secret, a decoded ``auth`` or the body of a file.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class EcsauthError(Exception):
 
     Args:
         what: what failed, one line, no secret.
-        hint: what to do next, one line, or an empty string.
-        subject: on what it failed; put before it, with a colon.
-        reference: stable name of this error, kebab-case; by default that of its class.
-        retryable: the same command may succeed a moment later; by default as its class says.
+        hint: the next step, one line; empty if there is none.
+        subject: the source, target or file that failed; it starts the message, before a colon.
+        reference: stable name of this error, in kebab-case; by default that of its class.
+        retryable: the same command may succeed a moment later; the class may set it too.
 
     Attributes:
         message: subject and what failed.
-        exit_code: of a command that ends with it.
-        retryable: whether the same command may succeed a moment later, with nothing changed.
+        exit_code: exit code of a command that fails with this error.
+        retryable: whether the same command may succeed a moment later with nothing changed.
 
     """
 
@@ -72,12 +72,12 @@ class EcsauthError(Exception):
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
     def as_kind(self, kind: type[_E], *, hint: str | None = None, prefix: str = "") -> _E:
-        """Return the same error as one of another class, for the layer above.
+        """Return the same error as another class, for the layer above.
 
         Args:
-            kind: its class.
-            hint: another hint; None keeps this one.
-            prefix: put before the message.
+            kind: the new class.
+            hint: the new hint; None keeps this one.
+            prefix: text to put before the message.
 
         """
         return kind(
@@ -88,7 +88,7 @@ class EcsauthError(Exception):
         )
 
     def of_subject(self: _E, subject: str) -> _E:
-        """Return the same error of another subject, which shares the answer."""
+        """Return a copy for another subject that got the same answer."""
         other = copy.copy(self)
         EcsauthError.__init__(
             other,
@@ -116,17 +116,17 @@ class SourceError(EcsauthError):
 
 
 class RegistryNameError(SourceError):
-    """A key names no registry that the agent could ever match."""
+    """A key does not name a registry that the agent could match."""
 
     reference = "registry-name"
 
 
 class ClockError(SourceError):
-    """Our clock is wrong, as AWS's answer shows: then nothing can be said to have expired.
+    """AWS's answer shows that this host's clock is wrong, so it cannot tell what has expired.
 
     Args:
         what, hint, subject, reference, retryable: as for every error.
-        true_time: what AWS says the time is (Unix seconds); None if it does not.
+        true_time: the time according to AWS (Unix seconds); None if the answer has no date.
 
     """
 
@@ -147,73 +147,73 @@ class ClockError(SourceError):
 
 
 class ObjectMissingError(SourceError):
-    """There is no such object in S3."""
+    """The object does not exist in S3."""
 
     reference = "object-missing"
 
 
 class TargetError(EcsauthError):
-    """The target was not written; it is as it was."""
+    """The target was not written and is unchanged."""
 
     exit_code = 4
     reference = "target-not-written"
 
 
 class EncodeError(TargetError):
-    """The credentials cannot be carried by the format asked for, or exceed a limit."""
+    """The requested format cannot represent the credentials, or they exceed its limits."""
 
     reference = "cannot-encode"
 
 
 class LockTimeoutError(TargetError):
-    """Another process held the target's lock for longer than we were told to wait."""
+    """Another process held the target's lock for longer than the lock timeout."""
 
     reference = "lock-timeout"
     retryable = True
 
 
 class ConflictError(TargetError):
-    """Somebody else wrote the target after we read it; reading and writing again may help."""
+    """Another process changed the target after it was read; reading and writing again may help."""
 
     reference = "target-conflict"
     retryable = True
 
 
 class UnsettledError(TargetError):
-    """What somebody else has written at the same moment is beside the target, and stays there."""
+    """Another process wrote the target at the same moment; its version is kept beside it."""
 
     reference = "target-unsettled"
 
 
 class RestartRefusedError(EcsauthError):
-    """A restart of the agent would lose something; what was written stands, and waits for one."""
+    """The agent's restart was refused; the written target stays, and the restart is pending."""
 
     exit_code = 5
     reference = "restart-refused"
 
 
 class AgentError(EcsauthError):
-    """The agent did not come back, or not as it was."""
+    """The agent did not come back, or came back different."""
 
     exit_code = 6
     reference = "agent-not-back"
 
 
 class NewInstanceError(AgentError):
-    """The agent has registered as a new container instance: tasks of the old one are orphaned."""
+    """The agent registered as a new container instance, so the old one's tasks are orphaned."""
 
     reference = "agent-new-instance"
 
 
 class CheckError(EcsauthError):
-    """What was checked costs the agent credentials."""
+    """The check found an error: the agent does not get all its credentials."""
 
     exit_code = 7
     reference = "check-failed"
 
 
 def fault_place(error: BaseException) -> str:
-    """Name the type and the place of an error that is not ours; its message may hold a secret."""
+    """Return an unexpected error's type and place, not its message, which may hold a secret."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next

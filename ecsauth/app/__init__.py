@@ -1,1 +1,1 @@
-"""Use cases, one file each: what a command does, without how it is typed and printed."""
+"""Use cases, one file each: what a command does, not how it is typed or printed."""

@@ -1,16 +1,16 @@
-"""After the writing: who else can read a file, what overrules it, who restarts the agent."""
+"""After a write: restrict a file's mode, warn if another file overrides it, advise a restart."""
 
 from __future__ import annotations
 
-import shutil
+import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecsauth.agent.paths import is_agent_file, overruled_by
 from ecsauth.agent.restart.policy import ANY_FILE, NEVER, RestartPolicy
+from ecsauth.app.requests import DEFAULT_TARGET
 from ecsauth.errors import EcsauthError
-from ecsauth.host.atomic_file import is_directory, is_there
+from ecsauth.host.atomic_file import is_there
 from ecsauth.targets.local_file import LocalFile
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Aftercare:
-    """What there is to say of a target once it is as it should be.
+    """Messages about a target once it is up to date.
 
     Attributes:
         notes, warnings: one line each.
-        next_step: what somebody has to do so that the agent reads the file; empty for nothing.
+        next_step: what is left to do for the agent to read the file; empty for nothing.
 
     """
 
@@ -33,7 +33,7 @@ class Aftercare:
 
 
 def take_care(result: TargetResult, policy: RestartPolicy, *, dry_run: bool) -> Aftercare:
-    """Make a local file private, and say what keeps its settings from being used."""
+    """Restrict a local file's mode, and report what keeps its settings from being used."""
     file, is_written = result.target, result.outcome.written
     is_failed = result.outcome.plan is None and bool(result.outcome.problems)
     if result.error is not None or is_failed or not isinstance(file, LocalFile):
@@ -46,28 +46,25 @@ def take_care(result: TargetResult, policy: RestartPolicy, *, dry_run: bool) -> 
         except EcsauthError as error:
             warnings.append(str(error))
     is_advised = is_written and not is_delivered(file, policy)
-    return Aftercare(notes, tuple(warnings), restart_advice() if is_advised else "")
+    return Aftercare(notes, tuple(warnings), restart_advice(file) if is_advised else "")
 
 
 def is_delivered(file: LocalFile, policy: RestartPolicy) -> bool:
-    """Return whether the run itself brings the file's content to the agent."""
+    """Return whether the run itself makes the agent read the file."""
     if policy.when == NEVER:
         return False
     return policy.scope == ANY_FILE or is_agent_file(file.path)
 
 
-def restart_advice() -> str:
-    """Say how to make the agent read the file: it does so only when it starts."""
-    reason = "the agent reads this only when it starts"
-    if is_directory(Path("/run/systemd/system")):
-        return f"{reason}: sudo systemctl restart ecs (with --no-block in EC2 user data)"
-    if shutil.which("initctl"):
-        return f"{reason}: sudo stop ecs && sudo start ecs"
-    return f"{reason}: sudo systemctl restart ecs (docker restart does not read it again)"
+def restart_advice(file: LocalFile) -> str:
+    """Return how to make the agent read the file, which it does only when it starts."""
+    path = str(file.path.absolute())
+    target = "" if path == DEFAULT_TARGET else f" {shlex.quote(path)}"
+    return f"the agent reads this only when it starts: sudo ecsauth agent restart{target}"
 
 
 def _overruled(file: LocalFile) -> list[str]:
     other = overruled_by(file.path, file.layout)
     if other is None:
         return []
-    return [f"{other} has these settings too, and the agent takes those: remove them there"]
+    return [f"{other} has these settings too and takes precedence: remove them there"]

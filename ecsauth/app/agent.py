@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AgentStatusRequest:
-    """Which agent to observe; `target` is what it is to run with, as typed."""
+    """Which agent to observe; `target`, as typed, has the settings that it should run with."""
 
     target: str = DEFAULT_TARGET
     access: AgentAccess = field(default_factory=AgentAccess)
@@ -32,10 +32,10 @@ class AgentStatusRequest:
 
 @dataclass(frozen=True)
 class AgentStatusResult:
-    """The agent, and what a restart of it would do.
+    """The agent's state, and what a restart would do.
 
     Attributes:
-        agent: how it is.
+        agent: its state.
         manager: what starts it.
         command: how a person would restart it.
         is_refused: a restart without options would be refused.
@@ -49,15 +49,15 @@ class AgentStatusResult:
 
     @property
     def exit_code(self) -> int:
-        """Of the command."""
+        """The exit code of the command."""
         return RestartRefusedError.exit_code if self.is_refused else 0
 
 
 def observe_agent(request: AgentStatusRequest, ports: Ports) -> AgentStatusResult:
-    """Observe the agent, and judge a restart.
+    """Observe the agent, and assess a restart.
 
     Raises:
-        EcsauthError: the target makes no sense.
+        EcsauthError: the target is invalid.
 
     """
     check_platform([request.target])
@@ -79,11 +79,11 @@ class AgentRestartRequest:
     """How to restart the agent.
 
     Attributes:
-        target: what it is to run with, as typed.
-        restart: under which policy; the target counts whichever file it is.
-        access: where the agent is found.
+        target: has the settings that it should run with, as typed.
+        restart: the policy; the target counts, whichever file it is.
+        access: how to reach the agent.
         lock_timeout: seconds to wait for another run.
-        state_dir: what is remembered.
+        state_dir: where state is kept between runs.
 
     """
 
@@ -96,16 +96,16 @@ class AgentRestartRequest:
 
 @dataclass(frozen=True)
 class AgentRestartResult:
-    """What became of the agent."""
+    """The outcome for the agent."""
 
     target: str
     outcome: AgentOutcome
     is_wanted: bool
-    """False if the policy is to say only what to run."""
+    """False if the policy only says what to run."""
 
     @property
     def exit_code(self) -> int:
-        """Of the command: a restart that was asked for and is pending is none that is done."""
+        """The exit code of the command; a wanted restart still pending counts as refused."""
         code = agent_exit_code(self.outcome)
         is_open = self.outcome.is_pending and self.is_wanted
         return code or (RestartRefusedError.exit_code if is_open else 0)
@@ -122,8 +122,9 @@ def restart_agent(request: AgentRestartRequest, ports: Ports) -> AgentRestartRes
     file = _file(request.target, request.lock_timeout, ports)
     if not file.path.exists():
         raise TargetError(
-            f"{request.target}: no such file",
+            "no such file",
             "is the ECS agent installed here?",
+            subject=request.target,
             reference="target-missing",
         )
     store = ports.edges.state(request.state_dir)
@@ -141,5 +142,5 @@ def restart_agent(request: AgentRestartRequest, ports: Ports) -> AgentRestartRes
 def _file(text: str, lock_timeout: float, ports: Ports) -> LocalFile:
     target = ports.edges.target(text, lock_timeout)
     if not isinstance(target, LocalFile):
-        raise UsageError("TARGET is a file here")
+        raise UsageError("TARGET must be a file on this host", reference="usage-target")
     return target

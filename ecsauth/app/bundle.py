@@ -28,7 +28,7 @@ class BundleRequest:
 
     Attributes:
         archive: its path; ``-`` is standard output.
-        registries: as typed: ECR hosts that the helper is asked for; none is all registries.
+        registries: ECR hosts, as typed, to use the helper for; none means all registries.
         dry_run: write nothing.
 
     """
@@ -53,7 +53,7 @@ class BundleResult:
 
 
 def bundle(request: BundleRequest, ports: Ports) -> BundleResult:
-    """Write the archive, if it is not there as it should be.
+    """Write the archive unless it is up to date.
 
     Raises:
         EcsauthError: it was not written.
@@ -73,16 +73,18 @@ def bundle(request: BundleRequest, ports: Ports) -> BundleResult:
 
 
 def _mtime(environment: Mapping[str, str]) -> int:
-    """Return the time that the members have (reproducible-builds.org/specs/source-date-epoch).
+    """Return the members' time (reproducible-builds.org/specs/source-date-epoch).
 
     Raises:
-        UsageError: SOURCE_DATE_EPOCH is not a time that an archive can carry.
+        UsageError: SOURCE_DATE_EPOCH is not a time that an archive can hold.
 
     """
     text = environment.get("SOURCE_DATE_EPOCH") or "0"
     if not text.isascii() or not text.isdigit() or len(text) > 11 or int(text) > MAX_MTIME:
         raise UsageError(
-            f"SOURCE_DATE_EPOCH is {text!r}", f"it is seconds since 1970, at most {MAX_MTIME}"
+            f"invalid SOURCE_DATE_EPOCH {text!r}",
+            f"give seconds since 1970, at most {MAX_MTIME}",
+            reference="usage-source-date-epoch",
         )
     return int(text)
 

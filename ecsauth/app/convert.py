@@ -1,4 +1,4 @@
-"""convert: print the settings that some sources come to."""
+"""convert: print the settings for the logins of some sources."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SETTINGS = {"env": ENV_FILE, "data": DATA, "agent-json": AGENT_JSON}
 """Outputs that are the two settings."""
 
 EXPORTS = ("docker-config", "bottlerocket", "powershell")
-"""Outputs for other programs than the ECS agent on Linux."""
+"""Outputs for programs other than the ECS agent on Linux."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class ConvertRequest:
     """What to print.
 
     Attributes:
-        sources: as typed; of two with a login for the same registry, the later counts.
+        sources: as typed; if two have a login for the same registry, the later one wins.
         output: one of `SETTINGS` or `EXPORTS`.
         auth_format: ``auto``, ``dockercfg`` or ``docker``.
-        raw: as ``jq -c`` would: nothing repaired, no credential store asked.
-        options: how sources are asked.
+        raw: as ``jq -c`` would: nothing repaired, no credential store used.
+        options: how sources are queried.
 
     """
 
@@ -48,15 +48,21 @@ class ConvertRequest:
 
     def __post_init__(self) -> None:
         if not self.sources:
-            raise UsageError("no SOURCE is given", "name a login file, or - for standard input")
+            raise UsageError(
+                "no SOURCE is given",
+                "name a login file, or - for standard input",
+                reference="usage-no-source",
+            )
         if self.sources.count("-") > 1:
-            raise UsageError("- (standard input) is given twice")
+            raise UsageError("- (standard input) is given twice", reference="usage-stdin")
         if self.output not in (*SETTINGS, *EXPORTS):
-            raise UsageError(f"there is no output {self.output}")
+            raise UsageError(f"unknown output {self.output!r}", reference="usage-output")
         if self.raw and self.output in EXPORTS:
-            raise UsageError(f"--raw does not go with --output {self.output}")
+            raise UsageError(
+                f"--raw cannot be combined with --output {self.output}", reference="usage-raw"
+            )
         if self.raw and len(self.sources) > 1:
-            raise UsageError("--raw takes one SOURCE, a login file")
+            raise UsageError("--raw takes one SOURCE, a login file", reference="usage-raw")
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class ConvertResult:
 
     @property
     def exit_code(self) -> int:
-        """Of the command."""
+        """The exit code of the command."""
         return self.target.exit_code if self.target else 0
 
 
@@ -82,7 +88,7 @@ def convert(request: ConvertRequest, ports: Ports) -> ConvertResult:
     sources = ports.sources(request.sources, request.options)
     if request.raw:
         if not isinstance(sources[0], LoginFileSource):
-            raise UsageError("--raw takes one SOURCE, a login file")
+            raise UsageError("--raw takes one SOURCE, a login file", reference="usage-raw")
         document, select = sources[0].document(), request.options.select or "auths"
         text, warnings = raw_settings(
             document, select, request.auth_format, SETTINGS[request.output]
@@ -98,7 +104,7 @@ def convert(request: ConvertRequest, ports: Ports) -> ConvertResult:
 
 @contextlib.contextmanager
 def _without_collection() -> Iterator[None]:
-    """Collect no garbage: 100,000 registries leave none, and searching takes a seventh of it."""
+    """Disable garbage collection: 100,000 registries leave none, and it takes 1/7 of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -111,7 +117,7 @@ def _without_collection() -> Iterator[None]:
 def _layout(output: str) -> Layout:
     if output in SETTINGS:
         return SETTINGS[output]
-    # Not loaded for the usual outputs: convert is measured against jq.
+    # Not loaded for the usual outputs: convert has to start as fast as jq.
     from ecsauth.engine_auth.exports import BOTTLEROCKET, DOCKER_CONFIG, POWERSHELL
 
     others = {"docker-config": DOCKER_CONFIG, "bottlerocket": BOTTLEROCKET}

@@ -27,7 +27,7 @@ Watch = Callable[
     [Rollout],
     AbstractContextManager["tuple[Callable[[Sequence[Row]], None], Callable[[str], None]]"],
 ]
-"""Shows a rollout for the ``with`` block: gives what takes changed rows and what takes warnings."""
+"""Shows a rollout in the ``with`` block; yields callbacks for changed rows and for warnings."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class FleetRequest:
         cluster: name or ARN of an ECS cluster; empty for tags.
         tags: ``KEY=VALUE``, as typed.
         max_concurrency: on how many instances at the same time: a number, or a percentage.
-        max_errors: how many failures are still no reason to stop.
+        max_errors: stop after more failures than that.
         document: name of the SSM document.
         region: empty for the AWS SDK's.
-        profile, role_arn: as whom.
+        profile, role_arn: of the AWS SDK; empty for its defaults.
         timeout: seconds for all of it.
         dry_run: send nothing.
 
@@ -62,9 +62,17 @@ class FleetRequest:
 
     def __post_init__(self) -> None:
         if self.cluster and self.tags:
-            raise UsageError("--cluster and --tag are both given", "name one of them")
+            raise UsageError(
+                "--cluster and --tag are both given",
+                "name one of them",
+                reference="usage-fleet-selection",
+            )
         if not self.cluster and not self.tags:
-            raise UsageError("which instances?", "name --cluster CLUSTER or --tag KEY=VALUE")
+            raise UsageError(
+                "no instances are selected",
+                "give --cluster CLUSTER or --tag KEY=VALUE",
+                reference="usage-fleet-selection",
+            )
         object.__setattr__(self, "group", Group(self.cluster, parse_tags(self.tags)))
         limits = Limits(
             _limit("--max-concurrency", self.max_concurrency, 1),
@@ -75,10 +83,10 @@ class FleetRequest:
 
 @dataclass(frozen=True)
 class FleetResult:
-    """How it ended on each instance.
+    """The outcome on each instance.
 
     Attributes:
-        region: where.
+        region: of the instances.
         rollout: where each instance stands.
         found: the instances.
         is_dry: nothing was sent.
@@ -92,7 +100,7 @@ class FleetResult:
 
     @property
     def exit_code(self) -> int:
-        """Of the command."""
+        """The exit code of the command."""
         if self.is_dry:
             return SourceError.exit_code if any(item.problem for item in self.found) else 0
         return 0 if self.rollout.all_done() else SourceError.exit_code
@@ -104,13 +112,13 @@ def refresh_fleet(
     watch: Watch = lambda _: nullcontext((lambda _: None, lambda _: None)),
     show: Callable[[FleetResult], None] = lambda _: None,
 ) -> FleetResult:
-    """Run the document on the instances, and wait for their ends.
+    """Run the document on the instances, and wait until all have ended.
 
     Args:
         request: which instances.
         ports: the outside.
-        watch: shows the rollout as it goes on.
-        show: is told how it ended, even if it ends with an exception.
+        watch: shows the progress of the rollout.
+        show: called with the result, even if the run ends with an exception.
 
     Raises:
         EcsauthError: AWS refused.
@@ -149,8 +157,8 @@ def _find(runner: RunCommand, group: Group) -> list[Instance]:
     found = runner.find()
     if not found and not group.cluster:
         raise SourceError(
-            f"{group}: SSM manages no instance with it in {runner.region}",
-            "look at the tag and --region; the instances need the SSM agent and"
+            f"no instance with {group} is managed by SSM in {runner.region}",
+            "check the tag and --region; the instances need the SSM agent and"
             " AmazonSSMManagedInstanceCore",
             reference="fleet-no-instances",
         )

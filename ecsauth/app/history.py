@@ -1,4 +1,4 @@
-"""Note how a run on a target ended."""
+"""Record how a run on a target ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FROM_THIS_RUN = frozenset({"added", "updated", "unchanged"})
 
 @dataclass
 class RunNote:
-    """What is noted of a run: filled in by the use case; unchanged, the run was cut off."""
+    """What is recorded of a run; the use case fills it in, else the run counts as cut off."""
 
     result: TargetResult
     code: int = 1
@@ -33,14 +33,14 @@ class RunNote:
 def noted_run(
     store: StateStore, result: TargetResult, source: str, ports: Ports, *, dry_run: bool
 ) -> Iterator[RunNote]:
-    """Note how the ``with`` block ends, an error too, and write that down.
+    """Record how the ``with`` block ends, even with an error, and save the state.
 
     Args:
         store: of the state.
         result: names the target; the block replaces it.
-        source: that supplies the logins.
+        source: supplies the logins.
         ports: for the clock.
-        dry_run: note nothing.
+        dry_run: record nothing.
 
     """
     note = RunNote(result)
@@ -58,12 +58,12 @@ def noted_run(
 def note_run(
     store: StateStore, result: TargetResult, source: str, code: int | None, now: float
 ) -> None:
-    """Note the run in the store, which a checkpoint writes.
+    """Record the run in the store; a checkpoint writes it.
 
     Args:
         store: of the state.
-        result: what became of the target.
-        source: that supplied its logins, without leases; empty with them.
+        result: the outcome for the target.
+        source: supplied its logins, if the result has no leases; else empty.
         code: exit code; None while the run has not ended.
         now: Unix seconds.
 
@@ -86,7 +86,7 @@ def note_run(
 
 
 def spelled(source: str) -> str:
-    """Return the name of a source; that of a file as an absolute path."""
+    """Return the name of a source; a file's as an absolute path."""
     try:
         return str(Path(source).absolute()) if Path(source).exists() else source
     except OSError:

@@ -1,4 +1,4 @@
-"""Registries that are named on the command line."""
+"""Registries named on the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def ecr_hosts(texts: Iterable[str]) -> tuple[str, ...]:
     """Return the ECR hosts that arguments name, each once.
 
     Raises:
-        UsageError: one is none.
+        UsageError: one is not an ECR host.
 
     """
     return tuple(dict.fromkeys(_ecr_host(text) for text in texts))
@@ -24,5 +24,6 @@ def _ecr_host(text: str) -> str:
         raise UsageError(
             f"{text!r} is not the host of an ECR registry",
             "such as 123456789012.dkr.ecr.us-west-2.amazonaws.com or public.ecr.aws",
+            reference="usage-registry",
         )
     return server.host

@@ -34,7 +34,7 @@ class CheckRequest:
 
     def __post_init__(self) -> None:
         if self.fixes and (self.target == "-" or "://" in self.target):
-            raise UsageError("--fix needs a file of this host")
+            raise UsageError("--fix needs a file on this host", reference="usage-target")
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ class CheckResult:
 
     @property
     def errors(self) -> int:
-        """How many findings cost credentials."""
+        """How many findings lose credentials."""
         return sum(1 for item in self.findings if item.severity == ERROR)
 
     @property
     def exit_code(self) -> int:
-        """Of the command."""
+        """The exit code of the command."""
         return CheckError.exit_code if self.errors else 0
 
 
@@ -73,7 +73,7 @@ def check(request: CheckRequest, ports: Ports) -> CheckResult:
     """Check a target as its readers read it.
 
     Raises:
-        EcsauthError: it cannot be read, or not fixed.
+        EcsauthError: it cannot be read or fixed.
 
     """
     reading = read_target(request.target, ports)
@@ -109,7 +109,11 @@ class ExplainRequest:
 
     def __post_init__(self) -> None:
         if not self.images:
-            raise UsageError("no IMAGE is given", "name one, as in the task definition")
+            raise UsageError(
+                "no IMAGE is given",
+                "name one, as in the task definition",
+                reference="usage-no-image",
+            )
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ class ExplainResult:
 
 
 def explain_images(request: ExplainRequest, ports: Ports) -> ExplainResult:
-    """Say for each image which login the agent uses, and why.
+    """Find out which login the agent uses for each image, and why.
 
     Raises:
         EcsauthError: the target cannot be read.

@@ -1,4 +1,4 @@
-"""install units: put the systemd units of this installation in place."""
+"""install units: install the systemd units for this installation."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class UnitsRequest:
     """What the units are for.
 
     Attributes:
-        targets: as typed: the units may write there.
+        targets: as typed; the units may write there.
         settings: path of the settings file.
         prometheus: the units may write metrics there; None for nowhere.
-        state_dir: what is remembered.
-        uninstall: take the units away.
+        state_dir: where state is kept between runs.
+        uninstall: remove the units.
         dry_run: change nothing.
 
     """
@@ -66,7 +66,7 @@ class UnitsResult:
 def install_units(
     request: UnitsRequest, ports: Ports, run: RunProgram = run_program, systemd: Path = _SYSTEMD
 ) -> UnitsResult:
-    """Put the units in place, or take them away.
+    """Install the units, or remove them.
 
     Args:
         request: what they are for.
@@ -75,13 +75,13 @@ def install_units(
         systemd: exists if systemd runs here.
 
     Raises:
-        TargetError: systemd does not run here, or something was not done.
+        TargetError: systemd does not run here, or not everything was done.
 
     """
     if not is_directory(systemd):
         raise TargetError(
             "systemd does not run here",
-            "ecsauth run does the same without it",
+            "use ecsauth run instead",
             reference="no-systemd",
         )
     if request.uninstall:
@@ -105,7 +105,7 @@ def install_units(
 
 
 def own_command() -> list[str]:
-    """Return what runs this installation of ecsauth, whoever calls it."""
+    """Return the command of this installation of ecsauth."""
     beside = Path(sys.executable).with_name("ecsauth")
     if beside.is_file() and os.access(beside, os.X_OK):
         return [str(beside)]
@@ -113,9 +113,9 @@ def own_command() -> list[str]:
 
 
 def _writable(request: UnitsRequest, ports: Ports) -> list[str]:
-    """Return the directories that the units have to write; those of the cache are made."""
+    """Return the directories that the units must be able to write; create those of the cache."""
     files = [Path(item) for item in request.targets if "://" not in item and item != HELPER]
-    # The units have no HOME, so that they use the cache of root's own.
+    # The units have no HOME, so they use root's cache.
     cache = cache_path({**ports.environment, "HOME": ""}) if HELPER in request.targets else None
     if cache is not None:
         files.append(cache / "log")
@@ -126,19 +126,19 @@ def _writable(request: UnitsRequest, ports: Ports) -> list[str]:
 
 
 def _make_directory(path: Path) -> None:
-    """Make it: a unit may write only where something exists; raise TargetError if it cannot be."""
+    """Create it, because a unit may write only what exists; raise TargetError if that fails."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise target_error(path, error, "was not made") from error
+        raise target_error(path, error, "was not created") from error
 
 
 def _next_step(settings: str, *, has_sources: bool) -> str:
     if not Path(settings).exists():
-        return f"name the sources in {settings} (ECSAUTH_SOURCES=…); without it nothing runs"
-    return "" if has_sources else f"name the sources in {settings} (ECSAUTH_SOURCES=…)"
+        return f"create {settings} and set ECSAUTH_SOURCES in it; without it nothing runs"
+    return "" if has_sources else f"set ECSAUTH_SOURCES in {settings}"
 
 
 def _folders(path: Path) -> list[str]:
-    """Return the folder of a file, and that of the file behind a symlink."""
+    """Return the directory of a file, and that of the file behind a symlink."""
     return sorted({str(path.absolute().parent), str(path.resolve().parent)})

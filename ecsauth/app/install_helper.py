@@ -1,4 +1,4 @@
-"""install helper: put docker-credential-ecr-login in place, and into docker's configuration."""
+"""install helper: install docker-credential-ecr-login, and add it to docker's configuration."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class HelperRequest:
     """Where the helper goes.
 
     Attributes:
-        registries: as typed: ECR hosts that docker asks it for.
-        user: whose docker config; empty for our own.
-        bin_dir: where the program goes; None for the usual directory.
-        store: docker asks it for all registries.
-        logout: take logins for these registries out of the docker config.
-        uninstall: take it away instead; with `registries` only these entries.
+        registries: ECR hosts, as typed, that docker uses it for.
+        user: whose docker config; empty for the caller's own.
+        bin_dir: where the program goes; None for the default directory.
+        store: docker uses it for all registries.
+        logout: remove logins for these registries from the docker config.
+        uninstall: remove it instead; with `registries` only these entries.
         dry_run: change nothing.
 
     """
@@ -68,7 +68,7 @@ class HelperRequest:
 
 @dataclass(frozen=True)
 class HelperResult:
-    """What was done; `changes`, `next_steps` and `hints` are one line each."""
+    """What was done, one line each."""
 
     changes: tuple[str, ...]
     next_steps: tuple[str, ...] = ()
@@ -81,10 +81,10 @@ Check = Callable[["Account | None", str], None]
 
 
 def print_block(kind: str, registries: tuple[str, ...], ports: Ports, *, store: bool) -> None:
-    """Print the helper's block for a configuration that is kept elsewhere; see `BLOCKS`.
+    """Print the helper's block for a configuration managed elsewhere; see `BLOCKS`.
 
     Raises:
-        UsageError: that kind cannot say it.
+        UsageError: that kind cannot express it.
 
     """
     write_stream(ports.stdout(), block(kind, ecr_hosts(registries), is_store=store).encode())
@@ -93,15 +93,15 @@ def print_block(kind: str, registries: tuple[str, ...], ports: Ports, *, store: 
 def install_helper(
     request: HelperRequest, ports: Ports, check: Check | None = None
 ) -> HelperResult:
-    """Put the program and the docker config's entries in place, or take them away.
+    """Install the program and its docker config entries, or remove them.
 
     Args:
         request: where it goes.
         ports: the outside.
-        check: runs the program once, as the user whose it is; raises TargetError.
+        check: runs the program once, as the user who will use it; raises TargetError.
 
     Raises:
-        EcsauthError: not everything was done; it can be repeated.
+        EcsauthError: not everything was done; the call can be repeated.
 
     """
     hosts = ecr_hosts(request.registries)
@@ -140,32 +140,34 @@ def _with_advice(
 ) -> HelperResult:
     steps, warnings, notes = [], [], []
     if not hosts and not request.store:
-        steps.append("name the registries that it is for, or --store for all")
+        steps.append("name the registries to use it for, or give --store for all")
     found = shutil.which(PROGRAM)
     if found is None:
-        warnings.append(f"{program.parent} is not on PATH, where docker looks for it")
+        warnings.append(f"{program.parent} is not on PATH, where docker searches for it")
     elif Path(found) != program:
-        warnings.append(f"PATH leads to {found} first")
+        warnings.append(f"{found} comes first on PATH")
     caller = ports.environment.get("SUDO_USER", "")
     if not request.user and os.geteuid() == 0 and caller and caller != "root":
-        notes.append(f"this is root's docker config; for {caller}'s: --user {caller}")
+        notes.append(f"this is root's docker config; use --user {caller} for {caller}'s")
     return HelperResult(changes, tuple(steps), tuple(warnings), tuple(notes))
 
 
 def _account(user: str) -> Account | None:
-    """Return the account of the user that is named; None if none is.
+    """Return the account of the named user; None if none is named.
 
     Raises:
-        UsageError: there is no such user, or we may not act for him.
+        UsageError: there is no such user, or acting for another user needs root.
 
     """
     if not user:
         return None
     account = account_of(user)
     if account is None:
-        raise UsageError(f"there is no user {user!r} on this host")
+        raise UsageError(f"there is no user {user!r} on this host", reference="user-missing")
     if os.geteuid() not in (0, account.uid):
-        raise UsageError("only root may do this for another user", "run it with sudo")
+        raise UsageError(
+            "only root may do this for another user", "run it with sudo", reference="not-root"
+        )
     return account
 
 
@@ -182,13 +184,13 @@ def _config_path(account: Account | None, environment: Mapping[str, str]) -> Pat
         return Path(directory) / "config.json"
     home = environment.get("HOME", "")
     if not home:
-        raise UsageError("HOME is not set", "set it, or DOCKER_CONFIG")
+        raise UsageError("HOME is not set", "set HOME or DOCKER_CONFIG", reference="home-not-set")
     return Path(home) / ".docker" / "config.json"
 
 
 @contextlib.contextmanager
 def _as_user(account: Account | None) -> Iterator[None]:
-    """Touch a user's files with no more rights than he has."""
+    """Touch a user's files with no more rights than that user has."""
     if account is None or account.uid == os.geteuid():
         yield
         return
@@ -205,14 +207,14 @@ def _as_user(account: Account | None) -> Iterator[None]:
 
 
 def _command() -> list[str]:
-    """Return what runs the package's helper, whatever directory and variables a caller has."""
+    """Return the command for the package's helper, for any working directory and variables."""
     if not site.ENABLE_USER_SITE or not __file__.startswith(site.getusersitepackages()):
         return [sys.executable, "-I", "-c", PACKAGE_CODE]
     return [sys.executable, "-E", "-c", f"import sys; del sys.path[0]; {PACKAGE_CODE}"]
 
 
 def check_command(account: Account | None, own_home: str) -> None:
-    """Run what the launcher will run, as whom it will run.
+    """Run what the launcher will run, as the same user.
 
     Raises:
         TargetError: it does not work.
@@ -223,7 +225,7 @@ def check_command(account: Account | None, own_home: str) -> None:
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter
             [*_command(), "version"],
-            env={"PATH": os.defpath, "HOME": home},  # a user sees what his processes have there
+            env={"PATH": os.defpath, "HOME": home},  # minimal: the user can read it
             start_new_session=True,
             capture_output=True,
             stdin=subprocess.DEVNULL,
@@ -238,10 +240,11 @@ def check_command(account: Account | None, own_home: str) -> None:
     except (OSError, subprocess.SubprocessError):
         works = False
     if not works:
-        whom = account.name if account else "its own user"
+        whom = account.name if account else "this user"
         raise TargetError(
-            f"{sys.executable} cannot run ecsauth for {whom}",
-            "install ecsauth where everybody may read it: /opt/ecsauth",
+            f"{sys.executable} cannot run ecsauth as {whom}",
+            "install ecsauth where every user can read it, such as /opt/ecsauth",
+            reference="helper-not-runnable",
         )
 
 
@@ -255,7 +258,7 @@ def _write_program(program: Path, ports: Ports, *, dry_run: bool) -> list[str]:
     kept = previous_path(program)
     is_foreign = os.path.lexists(program) and MARK.encode() not in (present or b"")
     if is_foreign:
-        ports.note(f"{program} was not ecsauth's; it becomes {kept.name}")
+        ports.note(f"{program} is not from ecsauth; it is renamed to {kept.name}")
     if not dry_run:
         if is_foreign:
             _set_aside(program, kept)
@@ -268,13 +271,13 @@ def _make_bin_dir(path: Path) -> None:
     try:
         path.mkdir(mode=0o755, parents=True)
     except OSError as error:
-        raise target_error(path, error, "was not made") from error
+        raise target_error(path, error, "was not created") from error
     finally:
         os.umask(before)
 
 
 def _read_program(program: Path) -> bytes | None:
-    """Return what is there, a symlink not followed; None if it is no file."""
+    """Return its content; None if there is no file or it is a symlink."""
     try:
         return None if program.is_symlink() else read_regular(program)
     except (FileNotFoundError, NotADirectoryError):
@@ -284,11 +287,11 @@ def _read_program(program: Path) -> bytes | None:
 
 
 def _set_aside(program: Path, kept: Path) -> None:
-    """Give a program of others, or a symlink to one, another name; it stays as it is."""
+    """Rename another package's program, or a symlink to one, without changing it."""
     try:
         program.replace(kept)
     except OSError as error:
-        raise target_error(program, error, "was not set aside") from error
+        raise target_error(program, error, "was not renamed") from error
 
 
 def _remove_program(program: Path, ports: Ports, *, dry_run: bool) -> list[str]:
@@ -296,7 +299,7 @@ def _remove_program(program: Path, ports: Ports, *, dry_run: bool) -> list[str]:
     if data is None and not program.is_symlink():
         return []
     if MARK.encode() not in (data or b""):
-        ports.note(f"{program} is not ecsauth's, and stays")
+        ports.note(f"{program} is not from ecsauth, and is kept")
         return []
     kept = previous_path(program)
     has_kept = os.path.lexists(kept)
@@ -305,7 +308,7 @@ def _remove_program(program: Path, ports: Ports, *, dry_run: bool) -> list[str]:
             _set_aside(kept, program)
         else:
             remove(program)
-    return [f"- {program}", *([f"+ {program} (which was there before)"] if has_kept else [])]
+    return [f"- {program}", *([f"+ {program} (the previous one)"] if has_kept else [])]
 
 
 def _edit(
@@ -324,7 +327,7 @@ def _edit(
             try:
                 config.parent.mkdir(mode=0o700, parents=True)
             except OSError as error:
-                raise target_error(config.parent, error, "was not made") from error
+                raise target_error(config.parent, error, "was not created") from error
     else:
         edited = edit(read_file(config).data or b"")
     if edited.changes and not is_dry:
@@ -333,7 +336,7 @@ def _edit(
             edited = edit(state.data or b"")
             write_atomic(state.path, edited.text, previous=state, keeps=not hides)
             if hides:
-                remove(previous_path(state.path))  # a login that was taken out is not kept there
+                remove(previous_path(state.path))  # a removed login is not kept there
     for warning in edited.warnings:
         ports.warn(warning)
     return [f"~ {config}: {change}" for change in edited.changes]

@@ -1,4 +1,4 @@
-"""migrate: bring the logins of a docker login file into the agent's configuration, once."""
+"""migrate: copy the logins of a docker login file into the agent's configuration, once."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MigrateRequest:
-    """What to bring where.
+    """What to migrate, and where to.
 
     Attributes:
-        source: as typed; empty for the login file that docker would use.
+        source: as typed; empty for docker's own login file.
         target: as typed.
-        options: how the source is asked.
+        options: how the source is queried.
         merge: how its logins are merged.
-        verify: log in to each registry first; None does not.
+        verify: log in to each registry first; None skips that.
         restart: when the agent is restarted.
-        access: where the agent is found.
+        access: how to reach the agent.
         lock_timeout: seconds to wait for another writer.
-        state_dir: what is remembered.
+        state_dir: where state is kept between runs.
 
     """
 
@@ -59,17 +59,21 @@ class MigrateRequest:
 
     def __post_init__(self) -> None:
         if self.target.startswith("s3:"):
-            raise UsageError("migrate writes files of this host", "ecsauth publish writes to S3")
+            raise UsageError(
+                "migrate writes files on this host",
+                "use ecsauth publish for S3",
+                reference="usage-target",
+            )
 
 
 @dataclass(frozen=True)
 class MigrateResult:
-    """What became of the target and of the agent.
+    """The outcome for the target and for the agent.
 
     Attributes:
         target: what was written.
-        care: what there is to say of the file.
-        agent: what became of the agent; None if there was nothing to do about it.
+        care: messages about the file.
+        agent: the outcome for the agent; None if there was nothing to do.
 
     """
 
@@ -79,7 +83,7 @@ class MigrateResult:
 
     @property
     def exit_code(self) -> int:
-        """Of the command."""
+        """The exit code of the command."""
         return max(self.target.exit_code, agent_exit_code(self.agent))
 
 
@@ -88,12 +92,12 @@ def migrate(
     ports: Ports,
     show: Callable[[MigrateResult], None] = lambda _: None,
 ) -> MigrateResult:
-    """Bring the logins into the target.
+    """Copy the logins into the target.
 
     Args:
-        request: what to bring where.
+        request: what to migrate, and where to.
         ports: the outside.
-        show: is told what was written, before the agent is touched.
+        show: called with what was written, before the agent is touched.
 
     Raises:
         EcsauthError: nothing was written.

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PublishRequest:
-    """What to publish where.
+    """What to publish, and where to.
 
     Attributes:
         sources: as typed.
         url: ``s3://BUCKET/KEY``.
-        options: how the sources are asked.
+        options: how the sources are queried.
         publishing: how the object is written.
         merge: how the logins are merged.
-        verify: log in to each registry first; None does not.
-        state_dir: what is remembered.
+        verify: log in to each registry first; None skips that.
+        state_dir: where state is kept between runs.
 
     """
 
@@ -47,13 +47,20 @@ class PublishRequest:
 
     def __post_init__(self) -> None:
         if not self.url.startswith(S3_SCHEME):
-            raise UsageError("the last argument is s3://BUCKET/KEY, where to publish")
+            raise UsageError(
+                "the last argument must be s3://BUCKET/KEY, where to publish",
+                reference="usage-target",
+            )
         if not self.sources:
-            raise UsageError("no SOURCE is given", "name one, such as ecr:, or set ECSAUTH_SOURCES")
+            raise UsageError(
+                "no SOURCE is given",
+                "name one, such as ecr:, or set ECSAUTH_SOURCES",
+                reference="usage-no-source",
+            )
 
 
 def publish(request: PublishRequest, ports: Ports) -> TargetResult:
-    """Ask every source and write the object; what failed is in the result."""
+    """Query every source and write the object; failures are in the result."""
     sources = ports.sources(request.sources, request.options)
     target = ports.edges.target(request.url, 0, request.publishing)
     flow = Flow(request.merge, verify=ports.verify(request.verify))

@@ -1,4 +1,4 @@
-"""pull: take the two settings, or the whole text, from an env file in S3."""
+"""pull: copy the two settings, or the whole file, from an env file in S3."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PullRequest:
-    """What to take, and where to put it.
+    """What to copy, and where to.
 
     Attributes:
         url: ``s3://BUCKET/KEY``.
         targets: files, as typed.
-        whole_file: take all of the text, not the two settings.
-        bucket_owner: the AWS account that the bucket must belong to; empty for any.
+        whole_file: copy the whole file, not only the two settings.
+        bucket_owner: the AWS account that must own the bucket; empty for any.
         merge: how the logins are merged.
         restart: when the agent is restarted.
-        access: where the agent is found.
+        access: how to reach the agent.
         lock_timeout: seconds to wait for another writer, and for another run.
-        state_dir: what is remembered.
+        state_dir: where state is kept between runs.
 
     """
 
@@ -62,21 +62,25 @@ class PullRequest:
 
     def __post_init__(self) -> None:
         if not self.url.startswith(S3_SCHEME):
-            raise UsageError("pull takes from s3://BUCKET/KEY", "for a login file there is migrate")
+            raise UsageError(
+                "pull reads from s3://BUCKET/KEY",
+                "use ecsauth migrate for a login file",
+                reference="usage-source",
+            )
         if self.whole_file and len(self.targets) != 1:
-            raise UsageError("--whole-file takes one TARGET")
+            raise UsageError("--whole-file takes one TARGET", reference="usage-whole-file")
 
 
 @dataclass(frozen=True)
 class CopyResult:
-    """What became of a file that is to be a copy of an object.
+    """The result for a file that is a copy of an object.
 
     Attributes:
         name: of the file.
-        is_changed: it was, or in a dry run would be, another text.
+        is_changed: its text was changed, or in a dry run would be.
         is_dry: nothing was written.
         notes: for the user, one line each.
-        agent: what became of the agent; None if there was nothing to do about it.
+        agent: the outcome for the agent; None if there was nothing to do.
 
     """
 
@@ -88,7 +92,7 @@ class CopyResult:
 
     @property
     def exit_code(self) -> int:
-        """Of the command."""
+        """The exit code of the command."""
         return agent_exit_code(self.agent)
 
 
@@ -98,12 +102,12 @@ def pull(
     show: Show = lambda _: None,
     show_copy: Callable[[CopyResult], None] = lambda _: None,
 ) -> RefreshResult | CopyResult:
-    """Take the settings, or with `whole_file` the text, into every target.
+    """Copy the settings, or with `whole_file` the whole file, to every target.
 
     Args:
-        request: what to take, and where to put it.
+        request: what to copy, and where to.
         ports: the outside.
-        show: is told what became of the targets, before the agent is touched.
+        show: called with the outcome for the targets, before the agent is touched.
         show_copy: the same for a whole file.
 
     Raises:
@@ -115,7 +119,9 @@ def pull(
     found = [ports.edges.target(text, request.lock_timeout) for text in request.targets]
     files = [item for item in found if isinstance(item, LocalFile)]
     if len({item.key for item in files}) != len(found):
-        raise UsageError("each TARGET is a file here, given once")
+        raise UsageError(
+            "each TARGET must be a different file on this host", reference="usage-target"
+        )
     if not request.whole_file:
         like = RefreshRequest(
             (request.url,),
@@ -129,9 +135,12 @@ def pull(
         )
         return run(like, Ends([source], files), ports, show)
     if not isinstance(source, S3Source):
-        raise UsageError("--whole-file takes from s3://BUCKET/KEY")
+        raise UsageError("--whole-file reads from s3://BUCKET/KEY", reference="usage-whole-file")
     if source.name.endswith(".json") != (files[0].layout is AGENT_JSON):
-        raise UsageError("--whole-file takes an env file into an env file, JSON into JSON")
+        raise UsageError(
+            "--whole-file copies an env file to an env file, JSON to JSON",
+            reference="usage-whole-file",
+        )
     return _copy(source, files[0], request, ports, show_copy)
 
 
@@ -142,7 +151,7 @@ def _copy(
     ports: Ports,
     show: Callable[[CopyResult], None],
 ) -> CopyResult:
-    """Take the whole text, if it is good and nothing in it has expired."""
+    """Copy the whole text, if it is valid and nothing in it has expired."""
     store = ports.edges.state(request.state_dir)
     is_dry = request.merge.dry_run
     begun = TargetResult(file)
@@ -170,10 +179,10 @@ def _copy(
 
 
 def _fetch(source: S3Source, file: LocalFile, store: StateStore, ports: Ports) -> tuple[bytes, str]:
-    """Return the text that the file is to have, and the ETag of its object.
+    """Return the text for the file, and the ETag of its object.
 
     Raises:
-        SourceError: there is no object, or something in it is wrong or has expired.
+        SourceError: there is no object, or something in it is invalid or has expired.
 
     """
     record = store.target(file.key)
@@ -182,7 +191,7 @@ def _fetch(source: S3Source, file: LocalFile, store: StateStore, ports: Ports) -
     fetched = fetch_source(source, ports.now(), known)
     if fetched.problems:
         raise fetched.problems[0].as_kind(
-            SourceError, prefix=f"nothing is taken from {source.name}: "
+            SourceError, prefix=f"nothing is copied from {source.name}: "
         )
     text = file.read() if fetched.is_unchanged else source.last_text
     return text, fetched.version or known

@@ -1,4 +1,4 @@
-"""A target that is only looked at, and what else on this host bears on it."""
+"""A target that is only read, and what else on this host affects it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Reading:
         name: for messages.
         layout: of its text.
         text: its bytes.
-        around: what else bears on it.
+        around: what else affects it.
 
     """
 
@@ -40,7 +40,7 @@ class Reading:
 
     @property
     def settings(self) -> EngineAuth:
-        """Return the settings that the agent gets on this host, from whichever file.
+        """Return the settings that the agent gets on this host, from all its files.
 
         ``/etc/ecs/ecs.config`` over ``/var/lib/ecs/ecs.config``, both over ``ecs.config.json``.
 
@@ -55,7 +55,7 @@ class Reading:
 
 
 def read_target(text: str, ports: Ports) -> Reading:
-    """Read a TARGET that is not written: a path, ``s3://BUCKET/KEY``, ``-`` for standard input.
+    """Read a TARGET: a path, ``s3://BUCKET/KEY``, or ``-`` for standard input.
 
     Raises:
         SourceError: it cannot be read.
@@ -70,15 +70,15 @@ def read_target(text: str, ports: Ports) -> Reading:
         return _read_object(text, ports)
     target = ports.edges.target(text, 0)
     if not isinstance(target, LocalFile):
-        raise UsageError(f"{text} cannot be read")
-    usual = f"the usual one is {DEFAULT_TARGET}"
+        raise UsageError(f"{text} cannot be read", reference="usage-target")
+    usual = f"the default is {DEFAULT_TARGET}"
     hint = "is the ECS agent installed here?" if text == DEFAULT_TARGET else usual
     data = read_input(target.path, hint)
     return Reading(text, target.layout, data, surroundings(target))
 
 
 def _read_object(text: str, ports: Ports) -> Reading:
-    # With the AWS SDK: only for an object.
+    # These load the AWS SDK: only for an object.
     from ecsauth.aws.objects import Objects
     from ecsauth.aws.place import parse_place  # the same
     from ecsauth.aws.session import Aws  # the same
@@ -89,7 +89,7 @@ def _read_object(text: str, ports: Ports) -> Reading:
 
 
 def surroundings(target: LocalFile) -> Surroundings:
-    """Return what else on this host bears on the settings in a file that is there."""
+    """Return what else on this host affects the settings in an existing file."""
     here = target.path.absolute()
     is_env_file = target.layout is not AGENT_JSON
     status = here.stat()

@@ -1,4 +1,4 @@
-"""What requests have in common: the defaults, and the parts that they are made of."""
+"""What requests have in common: defaults and shared parts."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ FORMATS = (AUTO, DOCKERCFG, DOCKER)
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """How sources are asked.
+    """How sources are queried.
 
     Attributes:
         helper_timeout: seconds for each call of a credential helper.
-        select: JMESPath for a login file's entries; empty for its own shape.
-        bucket_owner: the AWS account that buckets must belong to; empty for any.
+        select: JMESPath to a login file's entries; empty for the standard shape.
+        bucket_owner: the AWS account that must own buckets; empty for any.
 
     """
 
@@ -42,10 +42,10 @@ class PublishOptions:
     """How objects in S3 are written.
 
     Attributes:
-        sse: ``AES256``, ``aws:kms``, or empty for what the bucket says.
-        kms_key_id: the key for ``aws:kms``; empty for AWS's own.
+        sse: ``AES256``, ``aws:kms``, or empty for the bucket's default.
+        kms_key_id: the key for ``aws:kms``; empty for the AWS managed key.
         bucket_key: whether one data key serves many objects.
-        bucket_owner: the AWS account that the bucket must belong to; empty for any.
+        bucket_owner: the AWS account that must own the bucket; empty for any.
         base: file with all other settings; None keeps those in the object.
 
     """
@@ -59,11 +59,11 @@ class PublishOptions:
 
 @dataclass(frozen=True)
 class AgentAccess:
-    """Where the agent of this host is found.
+    """How to reach the agent of this host.
 
     Attributes:
         url: of introspection.
-        service_manager: what starts it; empty finds out.
+        service_manager: what starts it; empty to detect it.
 
     """
 
@@ -77,9 +77,9 @@ class VerifyPolicy:
 
     Attributes:
         timeout: seconds for each registry, all its requests together.
-        insecure: registries without trusted TLS, or without TLS; loopback always is.
-        ca_file: CA certificates to trust besides the system's and docker's own.
-        only_warns: a refused login is written all the same, with a warning.
+        insecure: registries with untrusted TLS or none; loopback always counts.
+        ca_file: CA certificates to trust besides the system's and docker's.
+        only_warns: a refused login is written anyway, with a warning.
 
     """
 
@@ -106,7 +106,9 @@ class MergeOptions:
 
     def __post_init__(self) -> None:
         if self.auth_format not in FORMATS:
-            raise UsageError(f"the format is one of {', '.join(FORMATS)}")
+            raise UsageError(
+                f"the format must be one of {', '.join(FORMATS)}", reference="usage-format"
+            )
 
 
 def check_targets(targets: tuple[str, ...]) -> None:
@@ -117,4 +119,6 @@ def check_targets(targets: tuple[str, ...]) -> None:
 
     """
     if not targets or len(set(targets)) != len(targets) or "-" in targets:
-        raise UsageError("each TARGET is a file or an object in S3, given once")
+        raise UsageError(
+            "each TARGET must be a different file or object in S3", reference="usage-target"
+        )

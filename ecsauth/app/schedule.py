@@ -1,4 +1,4 @@
-"""run: refresh on a schedule, by the schedule package, each time in a process of its own."""
+"""run: refresh on a schedule (schedule package), each time in a process of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _FIRST_RETRY_SECONDS = 30.0
 _STEP_SECONDS = 60.0
-"""If the wall clock and the monotonic one part by more than this, the clock was set."""
+"""If the wall clock and the monotonic one drift apart by more than this, the clock was set."""
 
 
 _GRACE_SECONDS = 8.0
@@ -32,7 +32,7 @@ class Pace:
 
     Attributes:
         every: seconds between two runs.
-        jitter: up to so many seconds more, by chance.
+        jitter: random extra wait, at most this many seconds.
 
     """
 
@@ -62,7 +62,7 @@ class Plan:
         pace: how often.
         command: program and arguments of one refresh.
         environment: its variables.
-        limit: seconds after which it is ended.
+        limit: seconds after which it is terminated.
 
     """
 
@@ -75,10 +75,10 @@ class Plan:
 def serve(load: Callable[[], Plan], ports: Ports) -> int:
     """Refresh at once and then on a schedule, until SIGTERM or SIGINT; return the exit code.
 
-    SIGHUP loads the plan again and refreshes; a plan that makes no sense is not taken.
+    SIGHUP loads the plan again and refreshes; an invalid plan is not used.
 
     Args:
-        load: returns the plan by the settings as they are now; raises EcsauthError.
+        load: returns the plan for the current settings; raises EcsauthError.
         ports: the outside.
 
     """
@@ -105,7 +105,7 @@ class _Service:
         )
 
     def run(self) -> int:
-        os.environ["TZ"] = "UTC"  # the schedule package plans in local time, which jumps
+        os.environ["TZ"] = "UTC"  # the schedule package uses local time, which jumps
         time.tzset()
         signals = {signal.SIGTERM: self._stop, signal.SIGINT: self._stop, signal.SIGHUP: self._hup}
         before = {number: signal.signal(number, action) for number, action in signals.items()}
@@ -115,7 +115,7 @@ class _Service:
             for number, action in before.items():
                 signal.signal(number, action)
         self._notifier.send("STOPPING=1")
-        self._ports.note("ended, as asked; every file is whole")
+        self._ports.note("stopped on request; no file is half-written")
         return 0
 
     def _stop(self, *_: Any) -> None:
@@ -147,15 +147,15 @@ class _Service:
         return code == 0
 
     def _reload(self) -> None:
-        """Take the settings as they are now; if they make no sense, keep those before."""
+        """Load the current settings; if they are invalid, keep the previous ones."""
         try:
             self._plan = self._load()
-        except Exception as error:  # whatever is in the settings, the service goes on
+        except Exception as error:  # whatever is in the settings, the service keeps running
             words = str(error) if isinstance(error, EcsauthError) else type(error).__name__
-            self._ports.say("error", f"the settings were not read again: {words}")
+            self._ports.say("error", f"the settings were not reloaded: {words}")
         else:
             self._loop.pace = self._plan.pace
-            self._ports.note("the settings were read again")
+            self._ports.note("the settings were reloaded")
 
 
 class Loop:
@@ -164,7 +164,7 @@ class Loop:
     `stop` and `wake` may be called from a signal handler.
 
     Args:
-        job: returns whether it went well.
+        job: returns whether it succeeded.
         pace: how often.
         on_tick: called at least every `tick` seconds while waiting.
         tick: seconds.
@@ -233,20 +233,20 @@ class Loop:
         self.failures = 0 if went_well else self.failures + 1
         pause = self.pace.pause(self.failures, random.random())  # noqa: S311 - jitter, no secret
         if not went_well and not self._is_stopped:
-            self._say(f"the refresh failed; again in {pause:,.0f} s")
+            self._say(f"the refresh failed; retrying in {pause:,.0f} s")
         self._scheduler.clear()
         self._scheduler.every(pause).seconds.do(self._run_job)
 
 
 @dataclass
 class Child:
-    """A command of our own as a process that goes away, so that its memory does too.
+    """A command of ours in a process that ends, so that its memory is freed.
 
     Attributes:
         command: program and arguments.
         environment: its variables.
-        limit: seconds after which it is ended.
-        grace: seconds that it has to finish what it writes once `is_stopping` says so.
+        limit: seconds after which it is terminated.
+        grace: seconds that it has to finish its write once `is_stopping` is true.
         on_tick: called about once a second.
 
     """
@@ -265,7 +265,7 @@ class Child:
         begun = time.monotonic()
         stopping_at = None
         is_terminated = False
-        # In a session of its own: Ctrl-C in our terminal reaches us and not its write.
+        # In a session of its own: Ctrl-C in the terminal does not interrupt its write.
         with subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
             self.command, env=self.environment, stdin=subprocess.DEVNULL, start_new_session=True
         ) as process:
@@ -279,7 +279,7 @@ class Child:
                     stopping_at = now
                 late = now - begun > self.limit
                 late = late or (stopping_at is not None and now - stopping_at > self.grace)
-                if late and not is_terminated:  # once: a second one would cut off its way out
+                if late and not is_terminated:  # once: a second signal would interrupt its cleanup
                     is_terminated = True
                     process.terminate()
                 if now - begun > self.limit + self.grace:

@@ -31,9 +31,9 @@ class StatusRequest:
 
     Attributes:
         target: as typed.
-        prometheus: write metrics there instead; None shows it.
-        access: where the agent is found.
-        state_dir: what is remembered.
+        prometheus: write metrics there instead; None shows the status.
+        access: how to reach the agent.
+        state_dir: where state is kept between runs.
 
     """
 
@@ -44,16 +44,18 @@ class StatusRequest:
 
     def __post_init__(self) -> None:
         if self.prometheus is not None and self.target.startswith("s3:"):
-            raise UsageError("--prometheus needs a file of this host as TARGET")
+            raise UsageError(
+                "--prometheus needs a file on this host as TARGET", reference="usage-target"
+            )
 
 
 @dataclass(frozen=True)
 class StatusResult:
-    """What there is to show.
+    """The status to show.
 
     Attributes:
         target: what is in it.
-        agent: None for an object in S3, from where no agent reads.
+        agent: None for an object in S3, which no agent reads.
         now: Unix seconds.
         is_written: metrics were written instead.
 
@@ -67,7 +69,7 @@ class StatusResult:
 
 
 def status(request: StatusRequest, ports: Ports) -> StatusResult:
-    """Gather what there is to say of a target and the agent.
+    """Gather the status of a target and the agent.
 
     Raises:
         EcsauthError: the target cannot be read.
@@ -81,11 +83,13 @@ def status(request: StatusRequest, ports: Ports) -> StatusResult:
         return StatusResult(shown, None, ports.now())
     file = ports.edges.target(request.target, 0)
     if not isinstance(file, LocalFile):
-        raise UsageError("status needs a file or an object in S3")
+        raise UsageError(
+            "status needs a file or an object in S3 as TARGET", reference="usage-target"
+        )
     try:
         shown, settings = read_status(file, store)
     except EcsauthError:
-        if request.prometheus is not None:  # no older and better figures may stay there
+        if request.prometheus is not None:  # do not leave older, better figures there
             agent = agent_status(request.access, ports, store).status
             write_text(request.prometheus, metrics([unreadable_status(file)], agent))
         raise

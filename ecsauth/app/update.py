@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ecsauth.engine_auth.merge import Plan
 
 MAX_CONFLICTS = 40
-"""How often a target that others write at the same time is read again, before we give up."""
+"""How often a target with conflicting writes is read again before giving up."""
 
 
 Dropped = Callable[[bytes], Collection[str]]
@@ -42,7 +42,7 @@ class Outcome:
         plan: None if no source gave a credential.
         written: whether the target was replaced.
         current: the settings before.
-        problems: sources and registries that gave nothing; the others were still written.
+        problems: sources and registries without credentials; the others were still written.
         notes: for the user, one line each.
         warnings: what may not work, one line each.
 
@@ -64,16 +64,16 @@ def merge_into(
     now: float,
     dropped: Dropped = lambda _: (),
 ) -> Outcome:
-    """Bring what was fetched into `target`, which the caller has locked unless it is a dry run.
+    """Merge what was fetched into `target`, which the caller has locked unless it is a dry run.
 
     If another writer changes a target that cannot be locked, it is read and written again.
 
     Args:
-        fetched: what the sources gave.
+        fetched: what the sources returned.
         target: is read, and written if anything changes.
         options: how.
         now: Unix seconds.
-        dropped: text of the target → keys, as the agent compares them, of logins to take out.
+        dropped: text of the target → keys, as the agent compares them, of logins to remove.
 
     Raises:
         TargetError: nothing was written.
@@ -92,7 +92,7 @@ def merge_into(
 def _apply_once(
     fetched: Fetched, target: Target, options: MergeOptions, now: float, dropped: Dropped
 ) -> Outcome:
-    from ecsauth.engine_auth.merge import make_plan  # a refresh with nothing due does without
+    from ecsauth.engine_auth.merge import make_plan  # not needed if nothing is due
 
     text = target.read()
     layout = target.layout
@@ -108,7 +108,7 @@ def _apply_once(
     )
     warnings = [*fetched.warnings, *plan.warnings, layout.warning(plan.engine_auth)]
     if options.replace and fetched.problems:
-        warnings.append("nothing was dropped (--replace), because not every login could be had")
+        warnings.append("nothing was dropped (--replace), because not every login could be fetched")
     notes = [*fetched.notes, *_ecr_notes(fetched.credentials, now, layout.is_for_agent)]
     if layout.is_untidy(text):
         plan = replace(plan, changed=True)
@@ -130,12 +130,12 @@ def _apply_once(
 def fix_target(
     target: Target, fix: Callable[[Layout, bytes], bytes], *, rewrite: bool
 ) -> tuple[bool, tuple[str, ...]]:
-    """Mend what is safe to mend in a target.
+    """Fix what is safe to fix in a target.
 
     Args:
-        target: is locked from the reading to the end of the writing.
-        fix: (layout, text) → the text with what is safe to mend put right.
-        rewrite: write it even if no byte changes, for its mode's sake.
+        target: is locked from the read to the end of the write.
+        fix: (layout, text) → the text with what is safe to fix fixed.
+        rewrite: write it even if no byte changes, to correct its mode.
 
     Returns:
         Whether it was written, and notes for the user.
@@ -151,20 +151,24 @@ def fix_target(
             return False, ()
         before, after = decode(target.layout.read(text)), decode(target.layout.read(repaired))
         if repaired != text and after.fault and not before.fault:
-            raise EcsauthError(f"nothing was written: {after.fault}", "this is a fault of ecsauth")
+            raise EcsauthError(
+                f"nothing was written: {after.fault}",
+                "this is a bug in ecsauth: report it",
+                reference="self-check-failed",
+            )
         return True, target.write(repaired)
 
 
 def raw_settings(
     document: Any, expression: str, auth_format: str, layout: Layout
 ) -> tuple[bytes, list[str]]:
-    """Return what ``jq -c`` selects from a login file as the text of `layout`, nothing mended.
+    """Return what ``jq -c`` selects from a login file as the text of `layout`, nothing repaired.
 
-    Also returned: a warning for each thing that the agent would not read in it.
+    Also returned: a warning for each part that the agent would not read.
 
     Raises:
         SourceError: the expression finds nothing.
-        UsageError: it is no JMESPath.
+        UsageError: it is not a JMESPath expression.
         EncodeError: the value does not fit the layout.
 
     """
@@ -173,11 +177,15 @@ def raw_settings(
 
     selected = select(document, expression)
     if selected is None:
-        raise SourceError(f"nothing is at {expression!r} in the login file", "choose with --select")
+        raise SourceError(
+            f"the login file has nothing at {expression!r}",
+            "choose another path with --select",
+            reference="select-empty",
+        )
     chosen = DOCKERCFG if auth_format == AUTO else auth_format
     settings = EngineAuth(chosen, dumps_jq(selected))
     view = decode(settings)
-    warnings = [f"the agent gets no login at all from this: {view.fault}"] if view.fault else []
+    warnings = [f"the agent reads no login from this: {view.fault}"] if view.fault else []
     warnings += [
         f"{shown_key(key)}: the agent skips it: {why}" for key, why in view.skipped.items()
     ]
@@ -186,7 +194,7 @@ def raw_settings(
 
 
 def _first_expiry(plan: Plan, now: float) -> int | None:
-    """Return when the first of its logins will expire; what has is no matter."""
+    """Return when the first of its logins will expire, except those that have expired."""
     known = [with_known_expiry(item).expires_at for item in plan.credentials]
     return min((item for item in known if item is not None and item > now), default=None)
 
@@ -195,7 +203,7 @@ def _verify(layout: Layout, text: bytes, plan: Plan) -> None:
     """Read the text as the agent will, before it replaces anything.
 
     Raises:
-        EcsauthError: it would not get exactly what was meant; a fault of ours.
+        EcsauthError: the agent would not get exactly these logins; a bug in ecsauth.
 
     """
     read = layout.read(text)
@@ -203,11 +211,15 @@ def _verify(layout: Layout, text: bytes, plan: Plan) -> None:
         read = replace(read, auth_type=plan.engine_auth.auth_type)
     fault = difference(plan.credentials, decode(read))
     if fault:
-        raise EcsauthError(f"nothing was written: {fault}", "this is a fault of ecsauth: report it")
+        raise EcsauthError(
+            f"nothing was written: {fault}",
+            "this is a bug in ecsauth: report it",
+            reference="self-check-failed",
+        )
 
 
 def _ecr_notes(credentials: Sequence[Credential], now: float, is_for_agent: bool) -> list[str]:
-    """Say what an ECR token is worth: not much for the agent, and not for long."""
+    """Note when ECR tokens expire, and that the agent rarely needs them."""
     private = [item for item in credentials if parse_ecr_host(item.registry)]
     notes = []
     for item in private:

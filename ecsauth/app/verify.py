@@ -22,9 +22,9 @@ class VerifyRequest:
     """Which logins to verify.
 
     Attributes:
-        sources: as typed; none takes those in `target`.
+        sources: as typed; none means the logins in `target`.
         target: as typed.
-        options: how the sources are asked.
+        options: how the sources are queried.
         policy: how logins are verified.
 
     """
@@ -40,7 +40,7 @@ class VerifyResult:
     """What the registries answered.
 
     Attributes:
-        verdicts: one for each login, in their order.
+        verdicts: one for each login, in order.
         problems: sources and entries without a login.
 
     """
@@ -50,7 +50,7 @@ class VerifyResult:
 
     @property
     def exit_code(self) -> int:
-        """Of the command."""
+        """The exit code of the command."""
         is_fine = all(verdict.outcome == ACCEPTED for verdict in self.verdicts)
         return 0 if is_fine and not self.problems else SourceError.exit_code
 
@@ -80,12 +80,16 @@ def _logins_in(target: str, ports: Ports) -> Fetched:
     if view.fault or not view.credentials:
         why = view.fault or "no registries in it"
         raise SourceError(
-            f"{reading.name}: there is no login: {why}", "see ecsauth check", reference="no-logins"
+            f"there is no login: {why}",
+            "run ecsauth check",
+            subject=reading.name,
+            reference="no-logins",
         )
     problems = tuple(
         SourceError(
-            f"{shown_key(key)}: the agent passes over it: {why}",
-            "see ecsauth check",
+            f"the agent skips it: {why}",
+            "run ecsauth check",
+            subject=shown_key(key),
             reference="entry-skipped",
         )
         for key, why in view.skipped.items()

@@ -1,4 +1,4 @@
-"""The target ``helper:`` of refresh: the credential helper's cache is kept warm."""
+"""The target ``helper:`` of refresh: keep the credential helper's cache warm."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from ecsauth.sources.source import Source
 
 AHEAD_SECONDS = 3600.0
-"""How long before the helper itself would a token is renewed: several runs of a timer."""
+"""How much earlier than by the helper itself a token is renewed: several runs of a timer."""
 
 
 @dataclass(frozen=True)
 class Warmed:
-    """What became of the cache.
+    """The outcome for the cache.
 
     Attributes:
-        renewed: hosts that a new token serves.
+        renewed: hosts with a new token.
         kept: hosts whose token is fresh.
-        problems: one for each source that gave none.
-        is_dry: nothing was fetched; `renewed` would have been.
+        problems: one for each source without a token.
+        is_dry: nothing was fetched; `renewed` says what would have been.
 
     """
 
@@ -43,28 +43,32 @@ class Warmed:
 
     @property
     def exit_code(self) -> int:
-        """Of a command that warms the cache alone."""
+        """The exit code of a command that warms only the cache."""
         return max((problem.exit_code for problem in self.problems), default=0)
 
 
 def check_sources(sources: Sequence[Source]) -> None:
-    """Refuse sources of which none concerns the helper.
+    """Refuse sources if none of them concerns the helper.
 
     Raises:
         UsageError: none is in ECR.
 
     """
     if not any(isinstance(source, (EcrSource, EcrPublicSource)) for source in sources):
-        raise UsageError(f"{HELPER} takes tokens of ECR only", "name a source ecr: or ecr-public:")
+        raise UsageError(
+            f"{HELPER} takes only ECR tokens",
+            "add a source ecr: or ecr-public:",
+            reference="usage-target",
+        )
 
 
 def warm(sources: Sequence[Source], ports: Ports, *, force: bool, dry_run: bool) -> Warmed:
-    """Renew what the helper would soon have to ask for.
+    """Renew what the helper would soon have to fetch.
 
     Args:
         sources: of the run; those in ECR count, and share their tokens with the helper's cache.
         ports: the outside.
-        force: renew it, due or not.
+        force: renew everything, due or not.
         dry_run: only say what would be renewed.
 
     """
@@ -81,7 +85,7 @@ def warm(sources: Sequence[Source], ports: Ports, *, force: bool, dry_run: bool)
             if not vault.has_cache:
                 raise TargetError(
                     f"{HELPER} there is no cache to keep warm",
-                    "look at AWS_ECR_DISABLE_CACHE, and at the owner and mode of ~/.ecr (0700)",
+                    "check AWS_ECR_DISABLE_CACHE, and the owner and mode of ~/.ecr (0700)",
                     reference="helper-no-cache",
                 )
             server = _server(source)
@@ -102,18 +106,18 @@ def warm(sources: Sequence[Source], ports: Ports, *, force: bool, dry_run: bool)
 
 
 def _is_seen(source: EcrSource | EcrPublicSource, ports: Ports) -> bool:
-    """Return whether the helper would ask as the same principal; warn if it would not."""
+    """Return whether the helper uses the same principal; warn if it does not."""
     if source.identity == Identity():
         return True
     ports.warn(
-        f"{source.name}: the helper does not see its parameters, so that its cache is not warmed:"
-        " set AWS_PROFILE_<account> or AWS_ROLE_ARN_<account> instead"
+        f"{source.name}: the helper does not see these parameters, so its cache is not warmed: set"
+        " AWS_PROFILE_<account> or AWS_ROLE_ARN_<account> instead"
     )
     return False
 
 
 def _server(source: EcrSource | EcrPublicSource) -> Server:
-    """Return what the helper would be asked for; raise SourceError if no region is set."""
+    """Return the server to ask the helper for; raise SourceError if no region is set."""
     if isinstance(source, EcrPublicSource):
         return Server(PUBLIC_HOST, None)
     if source.registry is not None:

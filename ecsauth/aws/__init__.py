@@ -1,1 +1,1 @@
-"""The only room that imports boto3: sessions, errors mapped once, ECR tokens, objects in S3."""
+"""The only package that imports boto3: sessions, mapped errors, ECR tokens, objects in S3."""

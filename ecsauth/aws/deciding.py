@@ -1,6 +1,6 @@
-"""The variables that decide as whom AWS is called, and where: one list for all who ask.
+"""The variables that decide which identity calls AWS, and where: one list for all callers.
 
-Sources notice by it that they must ask again, and the token cache whose token is whose.
+Sources fetch again when one of them changes; the token cache keeps tokens apart by them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ PRINCIPAL = (
     "AWS_ENDPOINT_URL_ECR_PUBLIC",
     "AWS_ENDPOINT_URL_STS",
 )
-"""Whose credentials are used, and which endpoints are asked."""
+"""Which credentials are used, and which endpoints are called."""
 
 REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
-"""Where is asked, if nothing else names a region."""
+"""The region, if nothing else names one."""
 
 BY_ACCOUNT = ("AWS_PROFILE_", "AWS_ROLE_ARN_")
-"""How the variables of one account begin."""
+"""Prefixes of the variables for one account."""

@@ -1,8 +1,8 @@
-"""One call of AWS's JSON protocol without a client: signed and sent by botocore's own parts.
+"""One call of AWS's JSON protocol without a client, signed and sent by botocore's own parts.
 
-A client reads the model of its service and more before it is ready, which takes longer than the
-call, and costs a third of the memory. Whatever is out of the ordinary
-(settings that a client would heed, an answer that is worth another try) is left to a client.
+A client first loads the model of its service and more, which takes longer than the call and a
+third of the memory. Anything unusual (settings that only a client supports, an answer that is worth
+a retry) is left to a client.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SETTINGS = (
     "ignore_configured_endpoint_urls",
     "auth_scheme_preference",
 )
-"""What a client heeds and this does not (names of botocore's configuration variables)."""
+"""Settings that only a client supports (names of botocore's configuration variables)."""
 
 
 def call_directly(
@@ -33,20 +33,20 @@ def call_directly(
     region: str,
     timeout: tuple[float, float],
 ) -> Mapping[str, Any] | None:
-    """Call an operation without parameters once; None if a client should do it.
+    """Call an operation without parameters once; return None if a client must be used.
 
     Args:
         core: botocore session.
-        environment: variables, for those that name an endpoint.
-        operation: for errors.
+        environment: environment variables; those that name an endpoint are read.
+        operation: name for errors.
         target: value of X-Amz-Target.
-        service: as botocore names it; also the name to sign for.
-        region: where.
+        service: botocore's name of the service; also its signing name.
+        region: AWS region.
         timeout: seconds to connect and to read.
 
     Raises:
-        ClientError: AWS refused it.
-        NoCredentialsError: there are none.
+        ClientError: AWS refused the call.
+        NoCredentialsError: there are no AWS credentials.
 
     """
     from botocore.auth import SigV4Auth
@@ -80,7 +80,7 @@ def call_directly(
 def _send(
     core: Any, environment: Mapping[str, str], request: Any, timeout: tuple[float, float]
 ) -> tuple[Any, Any]:
-    """Return the answer and the JSON in it; None and None if there is none."""
+    """Return the response and its JSON; None and None if either is missing."""
     from botocore.exceptions import BotoCoreError
     from botocore.httpsession import URLLib3Session
     from botocore.utils import get_environ_proxies
@@ -94,12 +94,12 @@ def _send(
     try:
         answer = http.send(request)
         return answer, json.loads(answer.content)
-    except (BotoCoreError, ValueError):  # a client tries again, and finds the words
+    except (BotoCoreError, ValueError):  # a client will retry and raise the proper error
         return None, None
 
 
 def _refusal(code: str, data: Mapping[str, Any], answer: Any, operation: str) -> Exception:
-    """Return what a client would raise."""
+    """Return the error that a client would raise."""
     from botocore.exceptions import ClientError
 
     said = str(data.get("message") or data.get("Message") or "")
@@ -112,7 +112,7 @@ def _refusal(code: str, data: Mapping[str, Any], answer: Any, operation: str) ->
 
 
 def _endpoint(core: Any, environment: Mapping[str, str], service: str, region: str) -> str:
-    """Return where to call by botocore's own rules; empty if only a client can tell."""
+    """Return the endpoint by botocore's own rules; empty if only a client can determine it."""
     from botocore.endpoint_provider import EndpointProvider
     from botocore.exceptions import BotoCoreError
 

@@ -1,4 +1,4 @@
-"""Ask ECR and ECR Public for authorization tokens, once for each principal and region."""
+"""Authorization tokens of ECR and ECR Public, requested once per identity and region."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ TARGETS = {
     "ecr": "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken",
     "ecr-public": "SpencerFrontendService.GetAuthorizationToken",
 }
-"""Service → X-Amz-Target of the one operation."""
+"""Service → X-Amz-Target of GetAuthorizationToken."""
 
 
 _LAST = 2**40
 
 
 _LIFE_SECONDS = 12 * 3600
-"""No token lives longer, whatever a clock says."""
+"""Lifetime of a token; a later expiry time is not believed."""
 
 
-NO_AWS = "look for a proxy or a wrong AWS_ENDPOINT_URL"
+NO_AWS = "check for a proxy or a wrong AWS_ENDPOINT_URL"
 
 
 _POLICY = "AmazonEC2ContainerRegistryReadOnly"
@@ -47,10 +47,10 @@ _PUBLIC_POLICY = "AmazonElasticContainerRegistryPublicReadOnly"
 
 @dataclass(frozen=True)
 class Token:
-    """An authorization token, decoded. Times are Unix seconds.
+    """A decoded authorization token. Times are Unix seconds.
 
     Attributes:
-        host: of the registry that the answer names; empty for ECR Public.
+        host: host of the registry that the answer names; empty for ECR Public.
 
     """
 
@@ -74,12 +74,12 @@ class Token:
 
 
 class EcrTokens:
-    """Asks for tokens; one call for each region, identity and kind of endpoint, failed or not.
+    """Requests tokens: one call per region, identity and endpoint type, even if it fails.
 
     Args:
-        aws: makes the clients.
+        aws: makes the calls.
         clock: Unix seconds.
-        is_direct: do it without a client if that is possible, which takes less time and memory.
+        is_direct: avoid a client where possible, which saves time and memory.
 
     """
 
@@ -95,10 +95,10 @@ class EcrTokens:
     def private(
         self, region: str, identity: Identity, subject: str, *, fips: bool, dual_stack: bool
     ) -> Token:
-        """Return the token of a region.
+        """Return the token for a region.
 
         Raises:
-            SourceError: no token; says why and what to do.
+            SourceError: there is no token; it says why and what to do.
 
         """
 
@@ -112,7 +112,7 @@ class EcrTokens:
         return self._once(("ecr", region, identity, fips, dual_stack), subject, ask)
 
     def public(self, identity: Identity, subject: str) -> Token:
-        """Return the token of ECR Public.
+        """Return the token for ECR Public.
 
         Raises:
             SourceError: as `private`.
@@ -159,16 +159,14 @@ class EcrTokens:
 
     def _decode(self, data: Any, call: Call, requested_at: float) -> Token:
         if not isinstance(data, Mapping):
-            raise SourceError(
-                "AWS answered without authorization data", NO_AWS, subject=call.subject
-            )
+            raise _unexpected("AWS answered without authorization data", call.subject)
         username, password = _decode_token(str(data.get("authorizationToken", "")), call.subject)
         expires_at = _unix_seconds(data.get("expiresAt"))
         expires_at = min(expires_at, int(requested_at) + _LIFE_SECONDS)
         if expires_at <= self._clock():
             raise ClockError(
-                "AWS gave a token that has expired",
-                "look at the clock of this host (date -u)",
+                "AWS returned a token that has expired",
+                "check the clock of this host (date -u)",
                 subject=call.subject,
             )
         host = str(data.get("proxyEndpoint") or "").removeprefix("https://")
@@ -176,7 +174,7 @@ class EcrTokens:
 
 
 def _unix_seconds(moment: Any) -> int:
-    """Return a time that a client gives as a datetime, and AWS as a number; 0 if it is none."""
+    """Convert a datetime (from a client) or a number (from AWS) to Unix seconds; 0 if neither."""
     if isinstance(moment, datetime):
         return int(moment.timestamp())
     is_number = isinstance(moment, (int, float)) and 0 < moment < _LAST
@@ -187,10 +185,14 @@ def _decode_token(text: str, subject: str) -> tuple[str, str]:
     try:
         decoded = base64.b64decode(text, validate=True).decode("utf-8")
     except (binascii.Error, UnicodeDecodeError, ValueError):
-        raise SourceError("AWS gave a token that is not base64", NO_AWS, subject=subject) from None
+        raise _unexpected("AWS returned a token that is not base64", subject) from None
     username, colon, password = decoded.partition(":")
     if not colon:
-        raise SourceError("AWS gave a token without a colon", NO_AWS, subject=subject)
+        raise _unexpected("AWS returned a token without a colon", subject)
     if not password:
-        raise SourceError("AWS gave a token without a password", NO_AWS, subject=subject)
+        raise _unexpected("AWS returned a token without a password", subject)
     return username, password
+
+
+def _unexpected(what: str, subject: str) -> SourceError:
+    return SourceError(what, NO_AWS, subject=subject, reference="aws-unexpected-answer")

@@ -1,7 +1,7 @@
-"""What an error of boto3 means and what to do about it. Its own text is never shown.
+"""Maps an error of boto3 to ours: what it means and what to do. Its own text is never shown.
 
-Codes and messages: the Common Errors and the GetAuthorizationToken, AssumeRole, GetSecretValue
-and GetParameter pages of the AWS API references.
+Codes and messages: the pages Common Errors, GetAuthorizationToken, AssumeRole, GetSecretValue and
+GetParameter of the AWS API references.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ THROTTLED = frozenset(
         "429",
     }
 )
-_LOOK_AROUND = "look for a proxy, a wrong AWS_ENDPOINT_URL or a fault in ~/.aws/config"
+_CHECK_SETUP = "check for a proxy, a wrong AWS_ENDPOINT_URL or an error in ~/.aws/config"
 _MISSING = frozenset({"ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound"})
 _HOST_FAULTS = frozenset(
     {
@@ -53,18 +53,18 @@ _ACTION = re.compile(r"[a-z0-9-]{2,40}:[A-Za-z]{2,60}")
 
 
 class DamagedError(Exception):
-    """What came is not what was stored."""
+    """The received body does not match its length or checksum."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """What was asked of AWS.
+    """A call to AWS.
 
     Attributes:
-        subject: the source, as the user names it.
+        subject: the source or target, as the user names it.
         action: the IAM action.
-        region: where.
-        policy: the managed policy that allows the action, if there is a fitting one.
+        region: AWS region; empty if none applies.
+        policy: the managed policy that allows the action; empty if none fits.
 
     """
 
@@ -75,21 +75,22 @@ class Call:
 
 
 def source_error(error: Exception, call: Call, principal: Callable[[], str]) -> SourceError:
-    """Return our error for one of boto3's.
+    """Return our error for an error of boto3.
 
     Args:
         error: what boto3 raised.
-        call: what was asked.
-        principal: asks AWS who we are (an ARN, or empty); used only if AWS did not say.
+        call: the call that failed.
+        principal: asks AWS for our ARN, empty if unknown; used only if the answer lacks it.
 
     """
     from botocore import exceptions as raised
 
     if isinstance(error, (MemoryError, SystemError)):
         return SourceError(
-            f"there is too little memory for {call.action}",
+            f"not enough memory for {call.action}",
             "raise the limit (MemoryMax, TasksMax)",
             subject=call.subject,
+            reference="host-out-of-memory",
         )
     if isinstance(error, raised.ClientError):
         return _answered(error.response, call, principal)
@@ -99,55 +100,84 @@ def source_error(error: Exception, call: Call, principal: Callable[[], str]) -> 
             "attach an instance profile, or set AWS_PROFILE or AWS_ACCESS_KEY_ID (in a container,"
             " the metadata service needs a hop limit of 2)",
             subject=call.subject,
+            reference="aws-no-credentials",
         )
     if isinstance(error, raised.ProfileNotFound):
         return SourceError(
-            "no such AWS profile", "see aws configure list-profiles", subject=call.subject
+            "no such AWS profile",
+            "list them: aws configure list-profiles",
+            subject=call.subject,
+            reference="aws-profile-missing",
         )
     if isinstance(error, raised.ConfigParseError):
         return SourceError(
-            "~/.aws/config is malformed", "see aws configure list", subject=call.subject
+            "~/.aws/config is malformed",
+            "run aws configure list to see where",
+            subject=call.subject,
+            reference="aws-config-malformed",
         )
     if isinstance(error, (raised.NoRegionError, raised.InvalidRegionError)):
-        return SourceError("no valid AWS region is set", "set AWS_REGION", subject=call.subject)
+        return SourceError(
+            "no valid AWS region is set",
+            "set AWS_REGION",
+            subject=call.subject,
+            reference="aws-region-invalid",
+        )
     if isinstance(error, (raised.SSOTokenLoadError, raised.UnauthorizedSSOTokenError)):
-        return SourceError("the SSO session has expired", "run aws sso login", subject=call.subject)
+        return SourceError(
+            "the SSO session has expired",
+            "run aws sso login",
+            subject=call.subject,
+            reference="aws-sso-expired",
+        )
     if isinstance(error, raised.SSLError):
         return _tls(error, call)
     if isinstance(error, (raised.HTTPClientError, raised.ConnectionError)):
         where = f" in {call.region}" if call.region else ""
         return SourceError(
             f"no answer from AWS{where} ({type(error).__name__})",
-            "is the region right? look at the route, the proxy and the VPC endpoints",
+            "check the region, the route, the proxy and the VPC endpoints",
             subject=call.subject,
+            reference="aws-unreachable",
+            retryable=True,
         )
     if isinstance(error, (raised.FlexibleChecksumError, raised.IncompleteReadError, DamagedError)):
         return SourceError(
-            f"{call.subject} came damaged: it is not what its checksum says",
-            "try again; else publish it again",
+            "arrived damaged: its length or checksum does not match",
+            "run this again; if it stays, publish the object again",
+            subject=call.subject,
+            reference="object-damaged",
+            retryable=True,
         )
     if isinstance(error, (raised.DataNotFoundError, ImportError)) or _is_of_host(error):
         return SourceError(
-            f"{call.action} failed: this host could not read or open something"
+            f"{call.action} failed: a file of this host could not be opened or read"
             f" ({type(error).__name__})",
-            "look at the disk and ulimit -n; if it stays, install ecsauth again",
+            "check the disk and ulimit -n; if it stays, reinstall ecsauth",
             subject=call.subject,
+            reference="host-file-unreadable",
         )
     if isinstance(error, FileNotFoundError):
         return SourceError(
-            "no AWS credentials: a file or program that gives them is missing",
-            "look at AWS_WEB_IDENTITY_TOKEN_FILE, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE and"
+            "no AWS credentials: the file or program that provides them is missing",
+            "check AWS_WEB_IDENTITY_TOKEN_FILE, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE and"
             " credential_process",
             subject=call.subject,
+            reference="aws-credentials-file-missing",
         )
     if isinstance(error, raised.BotoCoreError):
         return SourceError(
-            f"{call.action} failed ({type(error).__name__})", _LOOK_AROUND, subject=call.subject
+            f"{call.action} failed ({type(error).__name__})",
+            _CHECK_SETUP,
+            subject=call.subject,
+            reference="aws-call-failed",
         )
     return SourceError(
-        f"{call.action} failed: a setting or an answer is not as AWS's ({type(error).__name__})",
-        _LOOK_AROUND,
+        f"{call.action} failed: unexpected AWS response or invalid AWS setting"
+        f" ({type(error).__name__})",
+        _CHECK_SETUP,
         subject=call.subject,
+        reference="aws-unexpected-answer",
     )
 
 
@@ -160,12 +190,17 @@ def _tls(error: BaseException, call: Call) -> SourceError:
 
     if _is_caused_by(error, ssl.SSLCertVerificationError):
         return SourceError(
-            "the certificate of AWS is not trusted", "see AWS_CA_BUNDLE", subject=call.subject
+            "the certificate of AWS is not trusted",
+            "check AWS_CA_BUNDLE",
+            subject=call.subject,
+            reference="aws-tls-untrusted",
         )
     return SourceError(
-        "what answers does not speak TLS as it should",
-        "look for a proxy or a wrong AWS_ENDPOINT_URL",
+        "the TLS handshake with AWS failed",
+        "check for a proxy or a wrong AWS_ENDPOINT_URL",
         subject=call.subject,
+        reference="aws-tls-failed",
+        retryable=True,
     )
 
 
@@ -178,7 +213,7 @@ def _is_caused_by(error: BaseException | None, kind: type[BaseException]) -> boo
             return True
         if isinstance(item, BaseException) and item not in seen:
             seen.append(item)
-            # botocore and urllib3 keep what they wrap in attributes and arguments
+            # botocore and urllib3 keep the wrapped error in attributes and arguments.
             kept = getattr(item, "kwargs", {})
             todo += [item.__cause__, item.__context__, *item.args, kept.get("error")]
             todo.append(getattr(item, "reason", None))
@@ -193,7 +228,7 @@ def _answered(response: Mapping[str, Any], call: Call, principal: Callable[[], s
         true_time = _date(response)
         return ClockError(
             f"the clock of this host is {_skew(true_time)}",
-            "set it (chronyc makestep) and keep it set (chrony, 169.254.169.123)",
+            "set it (chronyc makestep) and keep it synchronized (chrony, 169.254.169.123)",
             true_time,
             subject=call.subject,
         )
@@ -201,42 +236,65 @@ def _answered(response: Mapping[str, Any], call: Call, principal: Callable[[], s
         return _denied(text, call, principal)
     if code in _EXPIRED:
         return SourceError(
-            "the AWS credentials have expired", "log in to AWS again", subject=call.subject
+            "the AWS credentials have expired",
+            "log in to AWS again",
+            subject=call.subject,
+            reference="aws-credentials-expired",
         )
     if code in _UNKNOWN_KEYS:
         return SourceError(
-            f"AWS{where} does not know these credentials",
-            "look at the keys; a region of another partition, or one that the account has not"
-            " enabled, does not know them either",
+            f"AWS{where} rejected the access key or its signature",
+            "check the keys; they are also rejected in a region of another partition, or in one"
+            " that the account has not enabled",
             subject=call.subject,
+            reference="aws-credentials-rejected",
         )
     if code in THROTTLED:
         return SourceError(
-            f"AWS throttles {call.action}", "wait, then try again", subject=call.subject
+            f"AWS throttles {call.action}",
+            "wait, then try again",
+            subject=call.subject,
+            reference="aws-throttled",
+            retryable=True,
         )
     if code == "NoSuchBucket":
-        return SourceError("there is no such bucket", "look at its name", subject=call.subject)
+        return SourceError(
+            "there is no such bucket",
+            "check its name",
+            subject=call.subject,
+            reference="bucket-missing",
+        )
     if code in _MISSING:
         return SourceError(
-            f"there is no such name{where}", "look at its region", subject=call.subject
+            f"there is no such name{where}",
+            "check the name and its region",
+            subject=call.subject,
+            reference="secret-missing",
         )
     if code == "InvalidRequestException" and "delet" in text:
         return SourceError(
-            "it is marked for deletion", "restore it, or another", subject=call.subject
+            "it is marked for deletion",
+            "restore it, or name another",
+            subject=call.subject,
+            reference="secret-deleted",
         )
     safe = code if code.isalnum() and len(code) < 80 else "an unknown error"
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     is_theirs = isinstance(status, int) and status >= 500
-    hint = "AWS has trouble: try again later; see https://health.aws.amazon.com"
+    hint = "try again later; see https://health.aws.amazon.com"
     if not is_theirs:
-        hint = (
-            _LOOK_AROUND if safe.isdigit() else "see the errors of that action in AWS's API pages"
-        )
-    return SourceError(f"{call.action} failed: {safe}", hint, subject=call.subject)
+        hint = _CHECK_SETUP if safe.isdigit() else "see this error in AWS's API reference"
+    return SourceError(
+        f"{call.action} failed: {safe}",
+        hint,
+        subject=call.subject,
+        reference="aws-server-error" if is_theirs else "aws-call-refused",
+        retryable=is_theirs,
+    )
 
 
 def _denied(text: str, call: Call, principal: Callable[[], str]) -> SourceError:
-    """Name the action and the principal: from the answer if it has them, for it is precise."""
+    """Name the action and the principal; AWS's answer, if it has them, is the most precise."""
     said = re.search(r"not authorized to perform:? (\S+)", text)
     action = said[1].rstrip(".,") if said else ""
     if not _ACTION.fullmatch(action):
@@ -246,14 +304,19 @@ def _denied(text: str, call: Call, principal: Callable[[], str]) -> SourceError:
     who = f" for {arn}" if arn else ""
     to = _role(arn)
     if action == "sts:AssumeRole":
-        hint = f"let the role's trust policy name {to}, and allow {action} to {to}"
+        hint = f"add {to} to the role's trust policy, and allow {action} to {to}"
     elif call.policy and action in call.action:
         hint = f"attach {call.policy} to {to}"
     elif action == "s3:GetObject":
-        hint = f"allow {action} to {to}; while there is no object yet, s3:ListBucket too"
+        hint = f"allow {action} to {to}, and s3:ListBucket if the object does not exist yet"
     else:
         hint = f"allow {action} to {to}"
-    return SourceError(f"access denied to {action}{who}", hint, subject=call.subject)
+    return SourceError(
+        f"access denied to {action}{who}",
+        hint,
+        subject=call.subject,
+        reference="aws-access-denied",
+    )
 
 
 def _role(arn: str) -> str:
@@ -264,8 +327,8 @@ def _role(arn: str) -> str:
 
 
 def _date(response: Mapping[str, Any]) -> float | None:
-    """Return the date in AWS's answer (Unix seconds); None if there is none."""
-    import email.utils  # 8 ms, and hardly ever needed
+    """Return the date of AWS's answer (Unix seconds); None if it has none."""
+    import email.utils  # takes 8 ms to load and is rarely needed
 
     headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     try:
@@ -275,7 +338,7 @@ def _date(response: Mapping[str, Any]) -> float | None:
 
 
 def _skew(true_time: float | None) -> str:
-    """Say how wrong our clock is."""
+    """Say how wrong this host's clock is."""
     seconds = 0.0 if true_time is None else time.time() - true_time
     if abs(seconds) < 60:
         return "wrong"

@@ -1,7 +1,7 @@
-"""Is there an EC2 instance metadata service? Asked once, in less than a second.
+"""Detects the EC2 instance metadata service with one request of less than a second.
 
-Off EC2 nothing answers at its link-local address, and the AWS SDKs wait for it once for the
-credentials and again for the region. One short request decides for both.
+Outside EC2 nothing answers at its link-local address, and the AWS SDKs wait for it twice: for the
+credentials and for the region. One short request decides for both.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 CONNECT_SECONDS = 0.4
-"""To connect, and again to answer: 0.8 s in all."""
+"""Time to connect, and again time to answer: 0.8 s in all."""
 
 _ENDPOINT = "http://169.254.169.254"
 _ENDPOINT_IPV6 = "http://[fd00:ec2::254]"
@@ -25,7 +25,7 @@ class Metadata:
     """The metadata service, if there is one.
 
     Args:
-        environment: for AWS_EC2_METADATA_DISABLED.
+        environment: environment variables; AWS_EC2_METADATA_DISABLED is read.
 
     """
 
@@ -36,8 +36,8 @@ class Metadata:
     def is_present(self, core: Any) -> bool:
         """Return whether it answers; `core` is the botocore session that names its address.
 
-        An answer is any HTTP status to the request for a session token (IMDSv2). In a container
-        that is one hop too far away the answer never arrives, and then it is of no use either.
+        Any HTTP status for the session token request (IMDSv2) counts as an answer. A container
+        beyond the hop limit gets no answer, and could not use the service either.
         """
         return self._token(_endpoint(core)) is not None
 
@@ -52,7 +52,7 @@ class Metadata:
         return text if status == 200 and _REGION.fullmatch(text) else ""
 
     def _token(self, endpoint: str) -> str | None:
-        """Return a session token, empty if it gives none; None if nobody answers."""
+        """Return a session token, empty if none is issued; None if the service does not answer."""
         if self._environment.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
             return None
         if endpoint not in self._tokens:
@@ -63,7 +63,7 @@ class Metadata:
 
 
 class OnlyOnEc2:
-    """A credential provider of botocore that is asked only where the metadata service answers."""
+    """A botocore credential provider that is used only if the metadata service answers."""
 
     def __init__(self, provider: Any, metadata: Metadata, core: Any) -> None:
         self.METHOD = provider.METHOD
@@ -86,8 +86,8 @@ def _endpoint(core: Any) -> str:
 def _request(
     endpoint: str, method: str, path: str, headers: Mapping[str, str]
 ) -> tuple[int | None, str]:
-    """Return the status and the text of the answer; None if there is none."""
-    import http.client  # seldom needed
+    """Return the status and the text of the answer; the status is None if there is no answer."""
+    import http.client  # rarely needed
 
     try:
         parts = urlsplit(endpoint)

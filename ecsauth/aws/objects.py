@@ -1,6 +1,6 @@
-"""One object in S3: read whole or not at all, written only if nobody else has written meanwhile.
+"""One object in S3: read completely or not at all, written only if it has not changed since.
 
-Conditional requests, checksums and what AccessDenied hides: Amazon S3 User Guide, "Add
+Conditional requests, checksums and what AccessDenied can hide: Amazon S3 User Guide, "Add
 preconditions to S3 operations", "Checking object integrity", and the GetObject and PutObject pages
 of the API reference.
 """
@@ -20,8 +20,8 @@ from ecsauth.errors import ObjectMissingError, SourceError
 
 MAX_BYTES = 16 * 1024 * 1024
 _ATTEMPTS = 3
-_LOOK = (403, 404, 405, 501)
-"""What may come of a look at a bucket: forbidden, nothing set, not known to this server."""
+_NOT_SHOWN = (403, 404, 405, 501)
+"""Statuses of an inspection that are not failures: forbidden, not set, not supported."""
 
 _NOT_THERE = frozenset(
     {
@@ -40,14 +40,14 @@ _PUBLIC_GROUPS = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where an object is and as whom it is reached.
+    """The address of an object, and the identity to reach it with.
 
     Attributes:
-        bucket: its name.
-        key: of the object.
+        bucket: bucket name.
+        key: object key.
         identity: profile or role.
-        region: of the bucket; empty for the default, S3 says if it is another.
-        owner: account that the bucket must belong to; empty for any.
+        region: region of the bucket; empty for the default (S3 redirects if it is another).
+        owner: account that must own the bucket; empty for any.
 
     """
 
@@ -59,18 +59,18 @@ class Place:
 
     @property
     def name(self) -> str:
-        """Return it as a URL, without what nobody else needs to know."""
+        """Return the URL without parameters."""
         return f"s3://{self.bucket}/{self.key}"
 
 
 @dataclass(frozen=True)
 class Found:
-    """An object as it was read.
+    """An object that was read.
 
     Attributes:
         data: its bytes.
-        etag: for conditions.
-        metadata: its own, names in lower case.
+        etag: its ETag, for conditional requests.
+        metadata: its user-defined metadata, names in lower case.
 
     """
 
@@ -81,12 +81,12 @@ class Found:
 
 @dataclass(frozen=True)
 class Encryption:
-    """How S3 shall encrypt it: empty is the bucket's default.
+    """How S3 encrypts an object; empty means the bucket's default.
 
     Attributes:
         algorithm: ``AES256``, ``aws:kms`` or empty.
-        key_id: of KMS; empty for AWS's own.
-        bucket_key: whether one key serves many objects.
+        key_id: KMS key; empty for the AWS managed one.
+        bucket_key: whether to use an S3 Bucket Key.
 
     """
 
@@ -97,12 +97,12 @@ class Encryption:
 
 @dataclass(frozen=True)
 class BucketAccess:
-    """What is known of who may read a bucket and how safe it is.
+    """Who can read a bucket, and how safe it is, as far as known.
 
     Attributes:
-        public: why others can read it; empty if they cannot as far as is known.
-        warnings: what would be better.
-        unseen: what could not be looked at, as IAM actions.
+        public: why the public can read it; empty if it cannot, as far as known.
+        warnings: recommended settings that are missing, one line each.
+        unseen: IAM actions of the checks that were denied or are not supported.
 
     """
 
@@ -129,8 +129,8 @@ class Objects:
         """Return the object; None if it still has the ETag `unless`.
 
         Raises:
-            ObjectMissingError: there is none.
-            SourceError: it cannot be had, or comes damaged.
+            ObjectMissingError: it does not exist.
+            SourceError: it cannot be read, or arrives damaged.
 
         """
         how: dict[str, Any] = {"IfNoneMatch": unless} if unless else {}
@@ -139,12 +139,15 @@ class Objects:
         if status == 304:
             return None
         if status == 404:
-            raise ObjectMissingError(f"{self.place.name}: there is no such object", "publish it")
+            raise ObjectMissingError(
+                "there is no such object", "publish it", subject=self.place.name
+            )
         data = answer["data"]
         if len(data) > MAX_BYTES:
             raise SourceError(
-                f"{self.place.name} is larger than the {MAX_BYTES:,} bytes that are read",
-                "is it the right object?",
+                f"{self.place.name} is larger than the {MAX_BYTES:,} bytes allowed",
+                "check that it is the right object",
+                reference="object-too-large",
             )
         metadata = {
             str(name).lower(): str(text) for name, text in answer.get("Metadata", {}).items()
@@ -154,13 +157,13 @@ class Objects:
     def put(
         self, data: bytes, before: str, metadata: Mapping[str, str], encryption: Encryption
     ) -> str:
-        """Write the object, if it is as it was; return its new ETag, empty if it is not.
+        """Write the object if it has not changed; return its new ETag, empty if it has changed.
 
         Args:
-            data: its bytes.
-            before: the ETag that it must still have; empty if there must be none.
-            metadata: its own.
-            encryption: how it is encrypted.
+            data: its new bytes.
+            before: the ETag that it must still have; empty if it must not exist.
+            metadata: its user-defined metadata.
+            encryption: how S3 encrypts it.
 
         Raises:
             SourceError: it was not written.
@@ -188,7 +191,7 @@ class Objects:
         return self._etag(answer)
 
     def inspect_access(self) -> BucketAccess:
-        """Look who may read the bucket; what may not be looked at is no failure.
+        """Check who can read the bucket; a check that is denied is not a failure.
 
         Raises:
             SourceError: S3 fails.
@@ -213,7 +216,7 @@ class Objects:
         warnings = []
         if versions is not None and versions.get("Status") != "Enabled":
             warnings.append(
-                f"{self.place.name}: the bucket keeps no versions: nothing to go back to"
+                f"{self.place.name}: the bucket keeps no versions, so nothing can be restored"
             )
         if sealed == {}:
             warnings.append(f"{self.place.name}: the bucket does not encrypt by default")
@@ -222,13 +225,13 @@ class Objects:
     def _seen(
         self, unseen: list[str], action: str, method: str, *, key: bool = False
     ) -> Mapping[str, Any] | None:
-        """Return an answer about the bucket, {} if nothing is set, None if it may not be asked.
+        """Return a setting of the bucket, {} if it is not set, None if it cannot be checked.
 
         Raises:
-            SourceError: S3 fails; nobody knows then who could read what would be written.
+            SourceError: S3 fails, so it is unknown who could read the object.
 
         """
-        answer = self._call(action, method, _LOOK, key=key)
+        answer = self._call(action, method, _NOT_SHOWN, key=key)
         if answer.get("status") in (403, 405, 501):
             unseen.append(action)
             return None
@@ -237,7 +240,7 @@ class Objects:
     def _call(
         self, action: str, method: str, expected: Sequence[int], key: bool = True, **given: Any
     ) -> Mapping[str, Any]:
-        """Call S3; an answer whose status is expected, though no success, has it as ``status``."""
+        """Call S3; an error with an expected status is returned as ``status``, not raised."""
         place = self.place
         region = place.region
         if self._client is None:
@@ -255,12 +258,15 @@ class Objects:
     def _etag(self, answer: Mapping[str, Any]) -> str:
         if not answer.get("ETag"):
             raise SourceError(
-                f"{self.place.name}: what answers is no S3", "look for a proxy or a login page"
+                "the answer did not come from S3: it has no ETag",
+                "check for a proxy or a login page",
+                subject=self.place.name,
+                reference="aws-unexpected-answer",
             )
         return str(answer["ETag"])
 
     def _region(self) -> str:
-        """Return the default region; S3 can be asked anywhere, and names the right one."""
+        """Return the default region, else us-east-1: S3 names the right one from anywhere."""
         try:
             return self._aws.region(self.place.identity, self.place.name)
         except SourceError:
@@ -268,9 +274,9 @@ class Objects:
 
 
 def _answer(operation: Any, given: Mapping[str, Any], expected: Sequence[int]) -> dict[str, Any]:
-    """Call S3; expected refusals become a ``status``, a body is read to its end.
+    """Call S3; expected errors become a ``status``, a body is read to its end.
 
-    A body that comes damaged is asked for again: networks do that, and only then S3.
+    A damaged body is requested again, because the network is the likeliest cause.
     """
     from botocore.exceptions import (
         ClientError,
@@ -300,9 +306,9 @@ def _answer(operation: Any, given: Mapping[str, Any], expected: Sequence[int]) -
 
 
 def _read(body: Any) -> bytes:
-    """Read to the end, where botocore compares length and checksum, or beyond `MAX_BYTES`.
+    """Read to the end, where botocore checks length and checksum, or beyond `MAX_BYTES`.
 
-    Not by ``with body``, which would give what is inside of it, without these checks.
+    ``with body`` would return the inner stream, which skips these checks.
     """
     data = b""
     while len(data) <= MAX_BYTES and (part := body.read(MAX_BYTES + 1 - len(data))):
@@ -311,7 +317,7 @@ def _read(body: Any) -> bytes:
 
 
 def _check_body(answer: Mapping[str, Any]) -> None:
-    """Compare a body with its length and checksum; botocore does so only for some of them."""
+    """Check a body's length and checksum; botocore does so only for some bodies."""
     data = answer["data"]
     if len(data) > MAX_BYTES:
         return
@@ -319,12 +325,12 @@ def _check_body(answer: Mapping[str, Any]) -> None:
         raise DamagedError
     digest = base64.b64encode(hashlib.sha256(data).digest()).decode("ascii")
     said = str(answer.get("ChecksumSHA256") or "")
-    if said and "-" not in said and said != digest:  # with a dash it is of an upload's parts
+    if said and "-" not in said and said != digest:  # a dash marks a multipart checksum
         raise DamagedError
 
 
 def _status(response: Mapping[str, Any]) -> int:
-    """Return the HTTP status of an error; 0 if its code says that something else is wrong."""
+    """Return the HTTP status of an error; 0 if its code means something else."""
     code = str(response.get("Error", {}).get("Code", ""))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if status == 404 and code not in _NOT_THERE:

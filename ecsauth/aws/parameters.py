@@ -1,4 +1,4 @@
-"""What follows the ``?`` of a name in AWS: ``profile=…&region=…``."""
+"""The parameters after the ``?`` of a SOURCE or TARGET in AWS: ``profile=…&region=…``."""
 
 from __future__ import annotations
 
@@ -14,30 +14,38 @@ REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 
 
 def parse_parameters(scheme: str, query: str, known: Collection[str]) -> dict[str, str]:
-    """Understand ``NAME=VALUE&…``; values may be escaped as in a URL.
+    """Parse ``NAME=VALUE&…``; values may be escaped as in a URL.
 
     Args:
-        scheme: for messages, as it is written.
-        query: what follows the ``?``.
-        known: names that there may be.
+        scheme: the scheme as it is written, for messages.
+        query: the text after the ``?``.
+        known: allowed names.
 
     Raises:
-        UsageError: a name that is unknown, without value or twice there, or no AWS region.
+        UsageError: a name is unknown, has no value or is given twice, or the region is invalid.
 
     """
     found: dict[str, str] = {}
     for pair in filter(None, query.split("&")):
         name, equals, value = pair.partition("=")
-        if name not in known or not equals or name in found:
-            raise UsageError(
-                f"a parameter after the ? of {scheme} is unknown, without value or twice there",
-                f"there are {', '.join(known)}",
+        if name not in known:
+            raise _invalid(
+                f"unknown parameter {name!r} after the ? of {scheme}",
+                f"known are {', '.join(known)}",
             )
+        if not equals:
+            raise _invalid(f"the parameter {name} of {scheme} has no value", f"write {name}=VALUE")
+        if name in found:
+            raise _invalid(f"the parameter {name} of {scheme} is given twice", "remove one")
         found[name] = unquote(value)
     region = found.get("region", "")
     if region and not REGION.fullmatch(region):
-        raise UsageError(f"?region= of {scheme} is no AWS region", "such as us-west-2")
+        raise _invalid(f"?region= of {scheme} is not an AWS region", "write one such as us-west-2")
     return found
+
+
+def _invalid(what: str, hint: str) -> UsageError:
+    return UsageError(what, hint, reference="usage-parameter")
 
 
 def identity_of(parameters: Mapping[str, str]) -> Identity:

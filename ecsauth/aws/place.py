@@ -19,35 +19,42 @@ _PARAMETERS = (*IDENTITY, "region", "expected_bucket_owner")
 
 
 def parse_place(text: str, environment: Mapping[str, str]) -> Place:
-    """Understand ``s3://BUCKET/KEY``; parameters follow a ``?``, with ``&`` between them.
+    """Parse ``s3://BUCKET/KEY``; parameters follow a ``?``, separated by ``&``.
 
     Args:
         text: the URL.
-        environment: for ECSAUTH_EXPECTED_BUCKET_OWNER, unless the URL names an owner.
+        environment: environment variables; ECSAUTH_EXPECTED_BUCKET_OWNER is read if the URL names
+            no owner.
 
     Raises:
-        UsageError: a bucket, key or parameter that makes no sense.
+        UsageError: a bucket, key or parameter is invalid.
 
     """
     if not text.startswith(SCHEME):
-        raise UsageError("s3: is not followed by //BUCKET/KEY", "such as s3://BUCKET/ecs.config")
+        raise _invalid("s3: is not followed by //BUCKET/KEY")
     address, _, query = text[len(SCHEME) :].partition("?")
     bucket, key = _split(address)
     if not _BUCKET.fullmatch(bucket) or not key or key.endswith("/") or not key.isprintable():
-        raise UsageError(
-            f"{SCHEME} is not followed by BUCKET/KEY", "such as s3://BUCKET/ecs.config"
-        )
+        raise _invalid(f"{SCHEME} is not followed by BUCKET/KEY")
     if len(key.encode()) > 1024:
-        raise UsageError("the key of the object is too long")
+        raise _invalid(f"the key after {SCHEME} is longer than the 1,024 bytes that S3 allows")
     found = parse_parameters(SCHEME, query, _PARAMETERS)
     owner = found.get("expected_bucket_owner") or environment.get(OWNER_VARIABLE, "")
     if owner and not _ACCOUNT.fullmatch(owner):
-        raise UsageError("the expected bucket owner is no AWS account", "it has 12 digits")
+        raise UsageError(
+            "the expected bucket owner is not an AWS account ID",
+            "write its 12 digits",
+            reference="usage-bucket-owner",
+        )
     return Place(bucket, key, identity_of(found), found.get("region", ""), owner)
 
 
+def _invalid(what: str) -> UsageError:
+    return UsageError(what, "write s3://BUCKET/ecs.config", reference="usage-s3-url")
+
+
 def _split(address: str) -> tuple[str, str]:
-    """Split bucket and key; the ARN of an access point has a slash in it."""
+    """Split bucket and key; the ARN of an access point contains a slash."""
     if address.startswith("arn:"):
         service, _, rest = address.partition("/")
         name, _, key = rest.partition("/")

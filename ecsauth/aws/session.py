@@ -1,4 +1,4 @@
-"""Sessions: one for each profile and role; a role is assumed once."""
+"""AWS sessions: one per profile and role; a role is assumed once."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _CONNECT_SECONDS = 4
 _READ_SECONDS = 10
 _ATTEMPTS = 3
 _STACK_BYTES = 2 * 1024 * 1024
-"""The usual 8 MB count against a limit of memory, though nobody uses them."""
+"""Of a thread; the default 8 MB would count against a memory limit without being used."""
 
 NO_REGION = "aws-no-region"
-"""The reference of the error that no region is set."""
+"""Reference of the error that no region is set."""
 
 TOTAL_SECONDS = 60.0
-"""For one call with its repetitions, whatever happens on the way."""
+"""Limit for one call, including its retries."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """As whom to call: a profile, a role to assume with it; empty is the default chain."""
+    """The identity for calls: a profile, and a role to assume; empty is the default chain."""
 
     profile: str = ""
     role_arn: str = ""
@@ -37,13 +37,13 @@ class Identity:
 
 
 class Aws:
-    """Makes clients and calls them; asks nobody before the first call.
+    """Makes clients and calls them; sends nothing before the first call.
 
     Args:
-        environment: AWS_* variables are boto3's own; here only ``AWS_PROFILE_ACCOUNT``,
+        environment: boto3 reads the AWS_* variables itself; here only ``AWS_PROFILE_ACCOUNT``,
             ``AWS_ROLE_ARN_ACCOUNT``, AWS_REGION and AWS_EC2_METADATA_DISABLED are read.
-        all_seconds: for all that is asked of it, from the first question on; None for no limit
-            but that of each call, `TOTAL_SECONDS`.
+        all_seconds: limit for all calls together, from the first one on; None for the limit of
+            each call alone, `TOTAL_SECONDS`.
 
     """
 
@@ -57,7 +57,7 @@ class Aws:
         self._failed: dict[Identity, SourceError] = {}
 
     def identity_for(self, account: str, given: Identity) -> Identity:
-        """Return the identity for an account: as given, else as its variables say."""
+        """Return the identity for an account: the given one, else that of its variables."""
         return Identity(
             profile=given.profile or self._environment.get(f"AWS_PROFILE_{account}", ""),
             role_arn=given.role_arn or self._environment.get(f"AWS_ROLE_ARN_{account}", ""),
@@ -65,7 +65,7 @@ class Aws:
         )
 
     def deciding_settings(self) -> str:
-        """Return the variables that decide who calls and where, as text, to notice a change."""
+        """Return the variables that decide identity and region as text, to detect a change."""
         return "\n".join(
             f"{name}={value}"
             for name, value in sorted(self._environment.items())
@@ -76,7 +76,7 @@ class Aws:
         """Return the default region: 1. settings and profile, 2. the instance's own.
 
         Raises:
-            SourceError: there is none.
+            SourceError: no region is set.
 
         """
         session = self._session(identity, subject) if identity.role_arn else None
@@ -124,7 +124,7 @@ class Aws:
         """Call an operation of a client.
 
         Raises:
-            SourceError: it failed; says why and what to do.
+            SourceError: the call failed; it says why and what to do.
 
         """
         who = lambda: self._principal(identity)  # noqa: E731
@@ -140,19 +140,19 @@ class Aws:
     ) -> Mapping[str, Any] | None:
         """Call an operation without parameters, faster than through a client.
 
-        None if only a client can do it.
+        Returns None if a client must be used.
 
         Args:
-            call: what is asked.
-            identity: as whom; a role to assume needs a client.
+            call: the call.
+            identity: the identity; a role to assume needs a client.
             target: value of X-Amz-Target.
-            service: as botocore names it.
+            service: botocore's name of the service.
 
         Raises:
             SourceError: as `call`.
 
         """
-        # With parts of botocore that a client does not need.
+        # Loads parts of botocore that a client does not need.
         from ecsauth.aws.direct import call_directly
 
         if identity.role_arn:
@@ -208,17 +208,17 @@ class Aws:
         import boto3
 
         session = boto3.Session(botocore_session=self._core(identity))
-        _ = session.region_name  # an unknown profile is noticed here
+        _ = session.region_name  # raises if the profile is unknown
         return session
 
     def _core(self, identity: Identity) -> Any:
-        """Return a session of botocore that asks the metadata service only where there is one."""
+        """Return a botocore session that uses the metadata service only if it answers."""
         import botocore.session
 
         if identity in self._cores:
             return self._cores[identity]
         core = botocore.session.Session(profile=identity.profile or None)
-        if region := self._environment.get("AWS_REGION"):  # botocore knows AWS_DEFAULT_REGION only
+        if region := self._environment.get("AWS_REGION"):  # botocore reads AWS_DEFAULT_REGION only
             core.set_config_variable("region", region)
         resolver = core.get_component("credential_provider")
         resolver.providers = [
@@ -241,11 +241,16 @@ class Aws:
         found = self.call(call, base, client.assume_role, **role).get("Credentials")
         names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
         if not isinstance(found, Mapping) or not all(found.get(name) for name in names):
-            raise SourceError(f"AWS answered {call.action} without credentials", subject=subject)
+            raise SourceError(
+                f"AWS answered {call.action} without credentials",
+                "check for a proxy or a wrong AWS_ENDPOINT_URL",
+                subject=subject,
+                reference="aws-unexpected-answer",
+            )
         return found
 
     def _principal(self, identity: Identity) -> str:
-        """Return our own ARN; empty if even that is not to be had. Needs no permission."""
+        """Return our own ARN, which needs no permission; empty if it cannot be determined."""
         call = Call("", "sts:GetCallerIdentity")
         with contextlib.suppress(SourceError):
             session = self._session(identity, "")
@@ -260,13 +265,13 @@ class Aws:
         return ""
 
     def _guarded(self, call: Call, principal: Callable[[], str], work: Callable[[], Any]) -> Any:
-        """Do something with boto3, within a limit, and map whatever it raises.
+        """Run a piece of work with boto3 within the time limit, and map any error it raises.
 
-        Its time limits are for each packet, and there is none for a ``credential_process``; so the
-        work is done in a thread that is left behind if it takes too long.
+        boto3's timeouts apply to each packet, and a ``credential_process`` has none. So the work
+        runs in a thread, which is abandoned if it takes too long.
 
         Raises:
-            SourceError: it failed or took too long; says why and what to do.
+            SourceError: it failed or took too long; it says why and what to do.
 
         """
         try:
@@ -274,14 +279,14 @@ class Aws:
         except DeadlineError:
             raise SourceError(
                 f"no answer to {call.action} within {self._limit:g} s",
-                "look at the route, the proxy, and credential_process in ~/.aws/config",
+                "check the route, the proxy, and credential_process in ~/.aws/config",
                 subject=call.subject,
                 reference="aws-no-answer",
                 retryable=True,
             ) from None
         except NoThreadError as error:
             raise source_error(MemoryError(), call, principal) from error
-        except Exception as error:  # malformed answers and settings make it raise anything
+        except Exception as error:  # malformed answers and settings can raise anything
             raise source_error(error, call, principal) from error
 
     @property

@@ -1,1 +1,1 @@
-"""What people type and read."""
+"""The command line: parsing and output."""

@@ -1,4 +1,4 @@
-"""What people read: every line made printable, results on stdout, all else on stderr."""
+"""Console output: printable lines only; results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def printable(text: str) -> str:
-    """Escape what could move a terminal's cursor, hide text or turn its direction."""
+    """Escape characters that could move the cursor, hide text or reverse its direction."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -32,12 +32,12 @@ def printable(text: str) -> str:
 
 
 def set_log_format(name: str) -> None:
-    """Say from now on what is said on stderr as ``text`` or as ``json``, one object a line."""
+    """Set the format of stderr: ``text``, or ``json`` with one object per line."""
     _log["format"] = name
 
 
 def is_json_log() -> bool:
-    """Return whether stderr is for a program that reads JSON."""
+    """Return whether stderr carries JSON."""
     return _log["format"] == "json"
 
 
@@ -57,36 +57,36 @@ def say(kind: str, text: str, hint: str = "", reference: str = "") -> None:
 
 
 def say_error(error: EcsauthError) -> None:
-    """Print an error and what to do about it, on one line."""
+    """Print an error and its hint on one line."""
     say("error", error.message, error.hint, error.reference)
 
 
 def result_stream() -> BinaryIO:
-    """Return stdout for bytes.
+    """Return stdout as a byte stream.
 
     Raises:
-        TargetError: the caller closed it.
+        TargetError: it is closed.
 
     """
     if sys.stdout is None:
-        raise TargetError("standard output is closed")
+        raise TargetError("standard output is closed", reference="stdout-closed")
     return sys.stdout.buffer
 
 
 def say_all(kind: str, lines: Sequence[str]) -> None:
-    """Print lines of one kind to stderr, empty ones left out."""
+    """Print the lines that are not empty to stderr, as one kind."""
     for line in lines:
         if line:
             say(kind, line)
 
 
 def stdin_stream() -> BinaryIO:
-    """Return stdin for bytes; an empty one if the caller closed it."""
+    """Return stdin as a byte stream; an empty one if stdin is closed."""
     return sys.stdin.buffer if sys.stdin is not None else io.BytesIO()
 
 
 def print_lines(lines: Iterable[str], stream: TextIO | None) -> None:
-    """Print the lines of a summary; that it cannot be printed is said, and is no failure."""
+    """Print the lines of a summary; failing to print it is only a warning."""
     if stream is None:
         return
     try:
@@ -103,19 +103,19 @@ def print_result(lines: Iterable[str]) -> None:
 
 
 def show_help(context: click.Context) -> int:
-    """Print the help of a group that was called without a command; return the exit code."""
+    """Print the help of a group called without a command; return the exit code."""
     if context.invoked_subcommand is None:
         print_lines(context.get_help().splitlines(), sys.stderr)
     return UsageError.exit_code
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Print a result for programs; ASCII, so that no terminal is moved by it."""
+    """Print a JSON result in ASCII, so that it cannot control a terminal."""
     write_stream(result_stream(), f"{json.dumps(document, indent=2)}\n".encode("ascii"))
 
 
 def settle_streams() -> None:
-    """Keep Python from trying again, at exit, to write what could not be written."""
+    """Redirect unwritable streams, so that Python does not retry the write at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
@@ -125,9 +125,9 @@ def settle_streams() -> None:
 
 
 def _priority(kind: str) -> str:
-    """Return the mark by which journald knows how serious a line is (sd-daemon(3)).
+    """Return the prefix that tells journald the severity of a line (sd-daemon(3)).
 
-    Only where stderr is the journal's own stream, which systemd names in JOURNAL_STREAM.
+    Empty unless stderr is the journal's own stream, which systemd names in JOURNAL_STREAM.
     """
     stream = os.environ.get("JOURNAL_STREAM", "")
     if not stream or sys.stderr is None:

@@ -1,4 +1,4 @@
-"""The settings file, put into the environment for the length of one command."""
+"""The settings file, applied to the environment for the duration of one command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FILE = "ecsauth.host.settings_file"
 
 @contextlib.contextmanager
 def own_environment() -> Iterator[None]:
-    """Put the environment back, as it was, at the end of the ``with`` block."""
+    """Restore the environment at the end of the ``with`` block."""
     before = dict(os.environ)
     try:
         yield
@@ -32,12 +32,12 @@ def own_environment() -> Iterator[None]:
 
 
 def apply_settings(context: click.Context, parameter: click.Parameter, value: str) -> None:
-    """Fill the environment from the settings file; what is in it already counts more."""
+    """Fill the environment from the settings file; existing variables take precedence."""
     if context.resilient_parsing:
         return
     meta = context.find_root().meta
     if _BEFORE in meta:
-        return  # a command that asks another what it thinks of its arguments
+        return  # one command parses the arguments of another
     meta[_BEFORE] = dict(os.environ)
     meta[_FILE] = value
     say_all("warning", unknown_names(os.environ, "the environment"))
@@ -55,35 +55,35 @@ def apply_settings(context: click.Context, parameter: click.Parameter, value: st
 
 
 def environment_before(context: click.Context) -> dict[str, str]:
-    """Return the environment as it was before the settings file."""
+    """Return the environment without the settings file."""
     return dict(context.find_root().meta.get(_BEFORE, os.environ))
 
 
 def restore_environment(context: click.Context) -> None:
-    """Put the environment back as it was before the settings file."""
+    """Restore the environment from before the settings file."""
     before = environment_before(context)
     os.environ.clear()
     os.environ.update(before)
 
 
 def settings_path(context: click.Context) -> str:
-    """Return the path of the settings file; the usual one if it was to be done without."""
+    """Return the path of the settings file; the default one if --env-file is empty."""
     value = context.find_root().meta.get(_FILE) or DEFAULT_ENV_FILE
     return str(Path(value).absolute())
 
 
 def keep_arguments(context: click.Context, arguments: Sequence[str]) -> None:
-    """Note the arguments of the process for `raw_arguments`."""
+    """Keep the arguments of the process for `raw_arguments`."""
     context.meta[_ARGUMENTS] = list(arguments)
 
 
 def raw_arguments(context: click.Context) -> list[str]:
-    """Return what stands behind the name of the command on the command line."""
+    """Return the arguments after the command's name."""
     arguments: list[str] = context.find_root().meta.get(_ARGUMENTS, [])
     return arguments[arguments.index(str(context.info_name)) + 1 :]
 
 
 def place_of(context: click.Context | None, variable: object) -> str:
-    """Return FILE:LINE if a variable comes from the settings file; else empty."""
+    """Return FILE:LINE if a variable comes from the settings file, else an empty string."""
     places = context.find_root().meta.get(_PLACES, {}) if context else {}
     return str(places.get(variable, ""))

@@ -1,4 +1,4 @@
-"""The ``ecsauth`` group: each command's module is loaded only when the command is asked for."""
+"""The ``ecsauth`` group: each command's module is loaded only when it is needed."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ COMMANDS = {
     "install": "install",
     "bundle": "bundle",
 }
-"""Name of the command and of its module → the function there, in the order of the help."""
+"""Command, which is also its module → function in it, in the order of the help."""
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is needed."""
+    """A group that imports a command only when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
         """Return the names in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import the command of a name; None if there is none."""
+        """Import a command; None if there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
         command = getattr(import_module(f"ecsauth.cli.commands.{cmd_name}"), COMMANDS[cmd_name])
@@ -49,11 +49,11 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, also when there was nothing to do; 1 unexpected; 2 usage;"
+    epilog="Exit codes: 0 done, also when there was nothing to do; 1 unexpected error; 2 usage;"
     " 3 a source, or a registry in it, gave no credentials (the others were still written);"
-    " 4 the target was not written and is as it was; 5 a restart of the agent was refused as unsafe"
-    " (the file is written, the restart is pending); 6 the agent did not come back (the file before"
-    " is restored and running, unless it says otherwise); 7 check found an error.",
+    " 4 the target was not written and is unchanged; 5 a restart of the agent was refused as unsafe"
+    " (the file is written, the restart is pending); 6 the agent did not come back (the previous"
+    " file is restored and in use, unless the message says otherwise); 7 check found an error.",
 )
 @click.version_option(__version__, "-V", "--version", message="ecsauth %(version)s")
 @click.pass_context

@@ -1,4 +1,4 @@
-"""The ports of a command: its words go to the console."""
+"""The ports of a command: messages go to the console."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def console_ports(*, quiet: bool = False, **more: Any) -> Ports:
 
 @contextlib.contextmanager
 def _progress(total: int) -> Iterator[Callable[[Verdict], None]]:
-    """Show on a terminal how many logins are verified."""
+    """Show the progress of verification on a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda _: None
         return

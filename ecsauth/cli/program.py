@@ -6,9 +6,9 @@ import sys
 
 if sys.platform == "win32":
     sys.stderr.write(
-        "ecsauth: error: on Windows the agent takes its logins from machine environment variables;"
-        " [Environment]::SetEnvironmentVariable('ECS_ENGINE_AUTH_DATA', VALUE, 'Machine') sets one"
-        " (VALUE from ecsauth convert on Linux), then Restart-Service AmazonECS\n"
+        "ecsauth: error: ecsauth does not run on Windows, where the agent reads machine environment"
+        " variables; run ecsauth convert --output powershell on Linux, and its output here as"
+        " Administrator\n"
     )
     raise SystemExit(4)
 
@@ -34,9 +34,9 @@ def main() -> NoReturn:
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, and so do we then
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP: keep it so
             signal.signal(number, _end)
-    sys.unraisablehook = lambda _: None  # a traceback of Python's own, on closing what is done
+    sys.unraisablehook = lambda _: None  # no traceback from closing streams at exit
     sys.exit(run(sys.argv[1:]))
 
 
@@ -51,33 +51,36 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    """Run one command. The only place that catches everything."""
+    """Run one command; the only place that catches every exception."""
     try:
         code = _invoke(_with_values(arguments))
     except EcsauthError as error:
         say_error(error)
         return error.exit_code
     except click.ClickException as error:
-        say("error", f"{_usage_words(error)}; see {_help_command(error)}")
+        text = f"{_usage_words(error)}; see {_help_command(error)}"
+        say("error", text, reference=UsageError.reference)
         return UsageError.exit_code
     except (KeyboardInterrupt, click.Abort):
-        say("error", "interrupted; every file is whole: run it again")
+        say("error", "interrupted; no file is half-written: run it again", reference="interrupted")
         return _INTERRUPTED
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except BrokenPipeError:
         return _BROKEN_PIPE
-    except OSError as error:  # all others are wrapped where they happen
+    except OSError as error:  # all others are wrapped where they occur
         if error.filename is not None:
-            say("error", f"{error.filename}: {error.strerror}; this is no fault of what you typed")
+            say("error", f"{error.filename}: {error.strerror}", reference="host-failed")
             return EcsauthError.exit_code
-        say("error", f"the output was not written: {error.strerror}")
+        text = f"the output was not written: {error.strerror}"
+        say("error", text, reference="output-not-written")
         return TargetError.exit_code
-    except (MemoryError, SystemError):  # the latter is what an import may come to without memory
-        say("error", "there is too little memory; every file is whole: raise the limit (MemoryMax)")
+    except (MemoryError, SystemError):  # an import may raise the latter
+        text = "out of memory; no file is half-written: raise the limit (MemoryMax)"
+        say("error", text, reference="out-of-memory")
         return EcsauthError.exit_code
     except Exception as error:
-        say("error", _last_words(error))
+        say("error", _last_words(error), reference=EcsauthError.reference)
         return EcsauthError.exit_code
     return code if isinstance(code, int) else 0
 
@@ -87,14 +90,14 @@ def _last_words(error: Exception) -> str:
     if isinstance(error, ImportError) or "<frozen importlib" in place:
         what = getattr(error, "name", None) or "a part of ecsauth or Python"
         return (
-            f"{what} could not be loaded; look at memory, the disk and ulimit -n, or install"
-            " ecsauth again"
+            f"{what} could not be loaded; check memory, the disk and ulimit -n, or reinstall"
+            " ecsauth"
         )
-    return f"unexpected: {place}; this is a fault of ecsauth: report it"
+    return f"unexpected: {place}; this is a bug in ecsauth: report it"
 
 
 def _invoke(arguments: list[str]) -> object:
-    """Run the group without click's own ``main``, which ends the process when a pipe breaks."""
+    """Run the group without click's own ``main``, which exits the process on a broken pipe."""
     if "_ECSAUTH_COMPLETE" in os.environ:
         cli.main(arguments, prog_name="ecsauth")
     with cli.make_context("ecsauth", list(arguments)) as context:
@@ -103,20 +106,20 @@ def _invoke(arguments: list[str]) -> object:
 
 
 def _end(number: int, _: object) -> NoReturn:
-    """End on a signal as an exception does: temporary files and helpers go first."""
+    """End on a signal with an exception, so that temporary files and helpers are cleaned up."""
     raise SystemExit(128 + number)
 
 
 def _with_values(arguments: Sequence[str]) -> list[str]:
-    """Give a bare ``--verify`` its value, for click would take the next argument for one."""
+    """Give a bare ``--verify`` its value; click would take the next argument as its value."""
     return ["--verify=refuse" if item == "--verify" else item for item in arguments]
 
 
 def _usage_words(error: click.ClickException) -> str:
-    """Return click's words, unless they repeat an argument that is some text with a secret."""
+    """Return click's message, unless it repeats an argument that may hold a secret."""
     words = error.format_message().rstrip(".")
     if "{" in words or len(words) > 500:
-        return "an argument is some text, not a name"
+        return "an argument looks like a document, not a name or a path"
     parameter, context = getattr(error, "param", None), getattr(error, "ctx", None)
     if parameter is None or context is None or not parameter.envvar:
         return words

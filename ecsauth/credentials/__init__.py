@@ -1,1 +1,1 @@
-"""Values, pure: registries, credentials, login files, and how fresh they are."""
+"""Pure value types: registries, credentials, login files and their freshness."""

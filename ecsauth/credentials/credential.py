@@ -1,4 +1,4 @@
-"""One registry's credential, its secrets never shown, and how fresh it is."""
+"""One registry's credential, with secrets kept out of its repr, and a source's answer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from ecsauth.credentials.registry import AuthKey
 from ecsauth.errors import SourceError
 
-TOKEN_USERNAME = "<token>"  # noqa: S105 - a marker of the helper protocol, no secret
-"""The user name by which a credential helper says that the secret is an identity token."""
+TOKEN_USERNAME = "<token>"  # noqa: S105 - a marker of the helper protocol, not a secret
+"""The user name with which a credential helper marks the secret as an identity token."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _NOT_UNICODE = re.compile("[\ud800-\udfff\ufffd]")
@@ -17,10 +17,10 @@ _NOT_UNICODE = re.compile("[\ud800-\udfff\ufffd]")
 
 @dataclass(frozen=True)
 class Credential:
-    """What the agent shall send to one registry.
+    """What the agent sends to one registry.
 
-    Exactly one of `secret`, `identity_token` and `registry_token` decides how: a password, an
-    OAuth2 refresh token, a bearer token. Times are Unix seconds.
+    Exactly one of `secret` (a password), `identity_token` (an OAuth2 refresh token) and
+    `registry_token` (a bearer token) is used. Times are Unix seconds.
     """
 
     auth_key: AuthKey
@@ -30,31 +30,31 @@ class Credential:
     registry_token: str = field(default="", repr=False)
     email: str = ""
     expires_at: int | None = None
-    """When the registry stops accepting it; None if it does not expire or nobody knows."""
+    """When the registry stops accepting it; None if it never does or the time is unknown."""
     requested_at: int | None = None
-    """When it was asked for; None if nobody knows."""
+    """When it was requested; None if unknown."""
 
     @property
     def match(self) -> str:
-        """What tells two credentials of one target apart: the key as the agent compares it."""
+        """The key as the agent compares it; unique among the credentials of one target."""
         return self.auth_key.match
 
     @property
     def registry(self) -> str:
-        """The host[:port] that it is for; ``docker.io`` for Docker Hub."""
+        """Its registry, host[:port]; ``docker.io`` for Docker Hub."""
         return self.auth_key.registry
 
     @property
     def needs_docker_format(self) -> bool:
-        """True if ``dockercfg`` cannot carry it: it keeps nothing but ``user:password``.
+        """True if ``dockercfg``, which holds only ``user:password``, cannot carry it.
 
-        An entry without any login, which makes the agent pull anonymously, needs it too.
+        An entry without a login, which makes the agent pull anonymously, also needs ``docker``.
         """
         has_token = bool(self.identity_token or self.registry_token)
         return has_token or ":" in self.username or not any(self.login)
 
     def is_expired(self, now: float) -> bool:
-        """Return whether it is past its time at `now` (Unix seconds); at the instant, it is."""
+        """Return whether it has expired at `now` (Unix seconds), the instant itself included."""
         return self.expires_at is not None and now >= self.expires_at
 
     def same_login(self, other: Credential) -> bool:
@@ -63,21 +63,22 @@ class Credential:
 
     @property
     def login(self) -> tuple[str, str, str, str]:
-        """User name, password, identity token, registry token: what reaches the registry."""
+        """What the registry gets: user name, password, identity token, registry token."""
         return (self.username, self.secret, self.identity_token, self.registry_token)
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a source gave.
+    """What a source returned.
 
     Attributes:
         credentials: at most one per key that the agent can tell apart.
         problems: one error for each registry whose login could not be used.
-        notes: what was mended or left out, each one line.
-        warnings: what may not work, each one line.
-        version: what the source calls this state of its secret; empty if it has no such name.
-        is_unchanged: the source has nothing newer than what it gave last time; no credentials.
+        notes: what was repaired or left out, one line each.
+        warnings: what may not work, one line each.
+        version: the source's own version of its secret; empty if it has none.
+        is_unchanged: the source has nothing newer than last time; then without credentials.
+        ttl: how long its logins live that do not tell their end, seconds; 0 for unknown.
 
     """
 
@@ -87,13 +88,14 @@ class Fetched:
     warnings: tuple[str, ...] = ()
     version: str = ""
     is_unchanged: bool = False
+    ttl: int = 0
 
 
 def check_login(credential: Credential) -> None:
-    """Refuse a login that no registry would get unaltered.
+    """Refuse a login that would not reach a registry unaltered.
 
-    A control character is never part of a working login (docker login refuses it; it comes from
-    ``echo`` without ``-n``), and text that is not UTF-8 reaches the registry altered.
+    A working login has no control characters (docker login refuses them; ``echo`` without ``-n``
+    adds one), and text that is not UTF-8 reaches the registry altered.
 
     Raises:
         SourceError: a control character or text that is not UTF-8.
@@ -110,7 +112,10 @@ def check_login(credential: Credential) -> None:
         if fault := _text_fault(value):
             registry = credential.registry
             raise SourceError(
-                f"the {what} {fault}", f"log in again: docker login {registry}", subject=registry
+                f"the {what} {fault}",
+                f"log in again: docker login {registry}",
+                subject=registry,
+                reference="login-invalid-characters",
             )
 
 

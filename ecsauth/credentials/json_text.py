@@ -1,8 +1,8 @@
-"""Text as Go programs and jq see it: white space, invalid characters, JSON.
+"""Text as Go programs and jq read it: white space, invalid characters, JSON.
 
 The standard decoder accepts what Go's ``encoding/json`` refuses (NaN), refuses what Go accepts
 (integers of more than 4,300 digits) and puts the document into its exceptions. This module
-closes these gaps in one place. Nothing here ever puts document text into an error.
+closes these gaps. Its errors never contain document text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ _GO_SPACE = (
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-
 _NUMBER_MARK = "\0ecsauth number "
 _SPELLED_NUMBER = re.compile(r'"\\u0000ecsauth number ([-+.0-9eE]+)"')
 _LARGEST = 1.7976931348623157e308
@@ -27,7 +26,7 @@ class JSONTextError(ValueError):
     """Text that is not JSON.
 
     Attributes:
-        line, column: where, both from 1; 0 if not known.
+        line, column: position, from 1; 0 if unknown.
         reason: what was expected there; never the text itself.
 
     """
@@ -50,12 +49,12 @@ def go_trim(text: str) -> str:
 
 
 def go_string(text: str) -> str:
-    """Replace what Go's JSON cannot hold (a lone surrogate, a byte that is no UTF-8) by U+FFFD."""
+    """Replace what Go's JSON cannot hold (lone surrogates, non-UTF-8 bytes) with U+FFFD."""
     return _SURROGATE.sub("\ufffd", text)
 
 
 def loads(text: str) -> Any:
-    """Parse JSON text; of duplicate names the last wins, as in Go, jq and docker.
+    """Parse JSON text; the last of duplicate names wins, as in Go, jq and docker.
 
     Raises:
         JSONTextError: not JSON, or nested too deeply to read.
@@ -75,7 +74,7 @@ def loads_pairs(text: str) -> Any:
 
 
 def loads_spelled(text: str) -> Any:
-    """Parse JSON text as `loads_pairs`, each number kept as it is spelled, for `dumps_spelled`.
+    """Parse JSON text as `loads_pairs`, keeping the spelling of numbers for `dumps_spelled`.
 
     Raises:
         JSONTextError: as `loads`.
@@ -85,23 +84,23 @@ def loads_spelled(text: str) -> Any:
 
 
 def dumps_spelled(value: Any, indent: int | str) -> str:
-    """Write the values of `loads_spelled`: ASCII, indented, numbers as they were spelled."""
+    """Write a value of `loads_spelled`: ASCII, indented, numbers in their original spelling."""
     text = json.dumps(value, ensure_ascii=True, indent=indent, allow_nan=False)
     return _SPELLED_NUMBER.sub(r"\1", text)
 
 
 def plain(value: Any) -> Any:
-    """Return a value with every `Pairs` in it as a dict; of duplicate names the last wins."""
+    """Return a value with every `Pairs` turned into a dict; the last of duplicate names wins."""
     if isinstance(value, Pairs):
         return {name: plain(item) for name, item in value}
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 
 def loads_lenient(text: str) -> Any:
-    r"""Parse JSON text that a person or a shell has mangled; None if nothing can be made of it.
+    r"""Parse JSON text that a person or a shell has mangled; None if it cannot be recovered.
 
-    Tried in turn: as it is; without quotes around it; as a JSON string that holds JSON; with
-    ``\"`` for quotes; without commas before a closing bracket.
+    Tried in turn: as it is; without the quotes around it; as a JSON string that holds JSON; with
+    ``\"`` for quotes. Each also without commas before a closing bracket.
     """
     bare = go_trim(text)
     unquoted = bare[1:-1] if len(bare) > 1 and bare[0] == bare[-1] in "'\"" else bare
@@ -116,7 +115,7 @@ def loads_lenient(text: str) -> Any:
 
 
 def _without_trailing_commas(text: str) -> str:
-    """Leave out commas before a closing bracket, outside of strings; in linear time."""
+    """Remove commas before a closing bracket, outside strings, in linear time."""
     kept: list[str] = []
     in_string = escaped = False
     comma = -1
@@ -137,7 +136,7 @@ def _without_trailing_commas(text: str) -> str:
 
 
 def object_end(text: str) -> int:
-    """Return the index just after the JSON object that `text` starts with; 0 if it does not."""
+    """Return the end of the JSON object that `text` starts with; 0 if it starts with none."""
     if not text.startswith("{"):
         return 0
     try:
@@ -147,14 +146,14 @@ def object_end(text: str) -> int:
 
 
 def dumps_ascii(value: Any) -> str:
-    """Write JSON on one line, ASCII only, without blanks."""
+    """Write JSON on one line, ASCII only, without spaces."""
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
 
 
 def dumps_jq(value: Any) -> str:
     """Write JSON as ``jq -c`` does: one line, UTF-8 kept, DEL escaped, no final newline.
 
-    Equal to jq 1.6 for strings, booleans, null, integers below 2**53, objects and arrays; a
+    Identical to jq 1.6 for strings, booleans, null, integers below 2**53, objects and arrays; a
     login file holds nothing else.
     """
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -175,14 +174,14 @@ def _loads(
             parse_float=number or _parse_float,
         )
     except json.JSONDecodeError as error:
-        # `from None`: the exception holds the whole document, secrets included.
+        # `from None`: the exception contains the whole document, secrets included.
         raise JSONTextError(error.msg, error.lineno, error.colno) from None
     except RecursionError:
         raise JSONTextError("nested too deeply") from None
 
 
 def _refuse_constant(name: str) -> Any:
-    raise JSONTextError(f"{name} is no JSON number")
+    raise JSONTextError(f"{name} is not a JSON number")
 
 
 def _parse_int(digits: str) -> int | float:

@@ -1,4 +1,4 @@
-"""The text of a docker login file, read into entries.
+"""Parsing of docker login files and their entries.
 
 Known shapes: docker's ``config.json``, the older ``.dockercfg`` (no outer object), podman's and
 skopeo's ``auth.json``, a decoded Kubernetes ``.dockerconfigjson``, the value of the variable
@@ -26,52 +26,64 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 @dataclass(frozen=True)
 class DockerConfig:
-    """A docker login file, its entries not yet decoded."""
+    """A docker login file with its entries not yet decoded."""
 
     auths: Mapping[str, Mapping[str, Any]] = field(repr=False)
-    """Key as spelled in the file → the entry as it stands there."""
+    """Key as spelled in the file → its raw entry."""
 
     creds_store: str = ""
-    """Name of the credential store for all registries (``docker-credential-NAME``), or empty."""
+    """Name of the credential store for all registries (``docker-credential-NAME``); or empty."""
 
     cred_helpers: Mapping[str, str] = field(default_factory=dict)
-    """Registry → name of its own credential helper."""
+    """Registry → name of its credential helper."""
 
 
 def parse_document(data: bytes, name: str) -> Any:
-    """Decode the bytes of a login file to its JSON value; `name` is for the error.
+    """Parse the bytes of a login file; `name` is its name in errors.
 
     Raises:
-        SourceError: not UTF-8 (which encoding it looks like is said) or not JSON (line, column).
+        SourceError: not UTF-8 (names the likely encoding) or not JSON (names line and column).
 
     """
     for mark, encoding in ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16")):
         if data.startswith(mark):
-            raise SourceError(f"{name} is {encoding} text", "save it as UTF-8")
+            raise SourceError(
+                f"{name} is {encoding} text", "save it as UTF-8", reference="login-file-encoding"
+            )
     if data.startswith(b"\xef\xbb\xbf"):
         raise SourceError(
             f"{name} starts with a byte order mark, which docker refuses too",
             "save it as UTF-8 without BOM",
+            reference="login-file-encoding",
         )
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise SourceError(
-            f"{name} is not UTF-8 text (byte {error.start})", "save it as UTF-8"
+            f"{name} is not UTF-8 text (byte {error.start})",
+            "save it as UTF-8",
+            reference="login-file-encoding",
         ) from None
     if not text.strip():
-        raise SourceError(f"{name} is empty", "docker login writes a login file")
+        raise SourceError(
+            f"{name} is empty",
+            "log in first: docker login REGISTRY",
+            reference="login-file-empty",
+        )
     try:
         return loads(text)
     except JSONTextError as error:
-        raise SourceError(f"{name} is {error}", _other_kind(text)) from None
+        raise SourceError(
+            f"{name} is {error}", _other_kind(text), reference="login-file-not-json"
+        ) from None
 
 
 def select(document: Any, expression: str) -> Any:
     """Return what the JMESPath `expression` finds in a JSON value; None if nothing.
 
     Raises:
-        UsageError: the expression is no JMESPath, or does not fit the value, which is not shown.
+        UsageError: the expression is not valid JMESPath or does not fit the document, which is
+            not shown.
 
     """
     if expression == "auths":
@@ -82,18 +94,19 @@ def select(document: Any, expression: str) -> Any:
     check_expression(expression)
     try:
         return jmespath.search(expression, document)
-    except JMESPathError as error:  # its text repeats the value
+    except JMESPathError as error:  # its text contains the value
         raise UsageError(
-            f"{expression!r} does not fit what it is applied to ({type(error).__name__})",
+            f"{expression!r} does not fit the document ({type(error).__name__})",
             "see https://jmespath.org",
+            reference="jmespath-mismatch",
         ) from None
 
 
 def check_expression(expression: str) -> None:
-    """Refuse what is no JMESPath.
+    """Check the syntax of a JMESPath expression.
 
     Raises:
-        UsageError: says why.
+        UsageError: it is not valid JMESPath.
 
     """
     import jmespath
@@ -104,7 +117,9 @@ def check_expression(expression: str) -> None:
     except JMESPathError as error:
         reason = str(error).splitlines()[0]
         raise UsageError(
-            f"{expression!r} is not JMESPath: {reason}", "see https://jmespath.org"
+            f"{expression!r} is not valid JMESPath: {reason}",
+            "see https://jmespath.org",
+            reference="jmespath-syntax",
         ) from None
 
 
@@ -113,22 +128,29 @@ def parse_docker_config(document: Any, name: str, selected: str = "") -> DockerC
 
     Args:
         document: the parsed JSON.
-        name: what to call the file in an error.
-        selected: a JMESPath for the entries; empty for the file's own shape. With an expression
-            the result holds just the entries it found, and the file's credential stores.
+        name: of the file, for errors.
+        selected: a JMESPath expression that finds the entries; empty to go by the file's shape.
+            The file's credential stores are returned either way.
 
     Raises:
-        SourceError: the shape is not one of a login file.
-        UsageError: `selected` is no JMESPath.
+        SourceError: this is not the shape of a login file.
+        UsageError: `selected` is not valid JMESPath.
 
     """
     if not isinstance(document, dict):
-        raise SourceError(f"{name} is not a docker login file: it is not a JSON object")
+        raise SourceError(
+            f"{name} is not a docker login file: it is not a JSON object",
+            reference="login-file-shape",
+        )
     store, helpers = _creds_store(document, name), _cred_helpers(document, name)
     if selected:
         auths = select(document, selected)
         if auths is None:
-            raise SourceError(f"--select {selected!r} finds nothing in {name}")
+            raise SourceError(
+                f"--select {selected!r} finds nothing in {name}",
+                "choose another path with --select",
+                reference="select-empty",
+            )
         return DockerConfig(_entries(auths, selected, name), store, helpers)
     if _has_member(document, "auths"):
         auths = _member(document, "auths")
@@ -139,11 +161,14 @@ def parse_docker_config(document: Any, name: str, selected: str = "") -> DockerC
         return DockerConfig(auths=document)
     if document.get("kind") == "Secret":
         raise SourceError(
-            f"{name} is a Kubernetes Secret", "decode its .dockerconfigjson with base64 -d"
+            f"{name} is a Kubernetes Secret",
+            "decode its .dockerconfigjson with base64 -d",
+            reference="login-file-is-secret",
         )
     raise SourceError(
-        f"{name} holds no logins: no auths, credsStore or credHelpers, and it is no .dockercfg",
-        "log in first (docker login REGISTRY), or say with --select where they are",
+        f"{name} holds no logins: no auths, credsStore or credHelpers, and it is not a .dockercfg",
+        "log in first (docker login REGISTRY), or point to them with --select",
+        reference="login-file-empty",
     )
 
 
@@ -151,14 +176,14 @@ def decode_entry(key: AuthKey, entry: Mapping[str, Any]) -> tuple[Credential | N
     """Decode one entry of ``auths``.
 
     As in docker, ``auth`` wins over ``username`` and ``password``. Base64 is read leniently
-    (no padding, URL-safe alphabet, blanks) because what we write is strict.
+    (no padding, URL-safe alphabet, white space), because what we write is strict.
 
     Returns:
-        The credential, or None for an entry that holds no login; and a word about what was
-        mended in it, or an empty string.
+        The credential, or None for an entry without a login; and what was repaired in it, in a
+        few words, or an empty string.
 
     Raises:
-        SourceError: the entry holds a login that cannot be used; says why.
+        SourceError: the entry holds a login that cannot be used.
 
     """
     folded = {name.casefold(): value for name, value in entry.items()}  # as Go does
@@ -184,17 +209,19 @@ def _decode_auth(key: AuthKey, auth: str) -> tuple[str, str, str]:
     again = f"log in again: docker login {key.registry}"
     compact = "".join(auth.split()).translate(_URL_SAFE)
     if not _BASE64.fullmatch(compact) or len(compact.rstrip("=")) % 4 == 1:
-        raise SourceError("auth is not base64", again, subject=key.registry)
+        raise _malformed(key, "auth is not base64", again)
     stem = compact.rstrip("=")
     strict = stem + "=" * (-len(stem) % 4)
     try:
         decoded = base64.b64decode(strict).decode("utf-8")
     except UnicodeDecodeError:
-        raise SourceError("auth is not UTF-8 text in base64", again, subject=key.registry) from None
+        raise _malformed(key, "auth is not UTF-8 text in base64", again) from None
     username, colon, password = decoded.partition(":")
     if not colon:
-        raise SourceError("auth holds no colon (it is user:password)", again, subject=key.registry)
-    repaired = "" if strict == auth else "its base64 was not as the agent reads it: mended"
+        raise _malformed(key, "auth has no colon (it is user:password)", again)
+    repaired = (
+        "" if strict == auth else "rewrote its base64 in the strict form that the agent reads"
+    )
     return username, password.strip("\x00"), repaired
 
 
@@ -203,12 +230,16 @@ def _text(key: AuthKey, entry: Mapping[str, Any], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise SourceError(f"{name} is not a string", subject=key.registry)
+        raise _malformed(key, f"{name} is not a string")
     return value
 
 
+def _malformed(key: AuthKey, what: str, hint: str = "") -> SourceError:
+    return SourceError(what, hint, subject=key.registry, reference="entry-malformed")
+
+
 def _member(document: Mapping[str, Any], name: str) -> Any:
-    """Return a member by its name in any case, as Go does; of several the last."""
+    """Return a member by its case-insensitive name, the last of several, as Go does."""
     found = [value for key, value in document.items() if key.casefold() == name.casefold()]
     return found[-1] if found else None
 
@@ -219,10 +250,10 @@ def _has_member(document: Mapping[str, Any], name: str) -> bool:
 
 def _entries(auths: Any, where: str, name: str) -> Mapping[str, Mapping[str, Any]]:
     if not isinstance(auths, dict):
-        raise SourceError(f"{name}: {where} is not an object of registries")
+        raise _wrong_shape(name, f"{where} is not an object of registries")
     for key, entry in auths.items():
         if not isinstance(entry, dict):
-            raise SourceError(f"{name}: the entry of {_shown(key)} is not an object")
+            raise _wrong_shape(name, f"the entry of {_shown(key)} is not an object")
     return auths
 
 
@@ -231,7 +262,7 @@ def _creds_store(document: Mapping[str, Any], name: str) -> str:
     if store is None:
         return ""
     if not isinstance(store, str):
-        raise SourceError(f"{name}: credsStore is not a string")
+        raise _wrong_shape(name, "credsStore is not a string")
     return store
 
 
@@ -240,8 +271,12 @@ def _cred_helpers(document: Mapping[str, Any], name: str) -> Mapping[str, str]:
     if helpers is None:
         return {}
     if not isinstance(helpers, dict) or not all(isinstance(v, str) for v in helpers.values()):
-        raise SourceError(f"{name}: credHelpers is not an object of helper names")
+        raise _wrong_shape(name, "credHelpers is not an object of helper names")
     return helpers
+
+
+def _wrong_shape(name: str, what: str) -> SourceError:
+    return SourceError(what, subject=name, reference="login-file-shape")
 
 
 def _looks_like_dockercfg(document: Mapping[str, Any]) -> bool:
@@ -253,11 +288,13 @@ def _looks_like_dockercfg(document: Mapping[str, Any]) -> bool:
 
 
 def _other_kind(text: str) -> str:
-    """Say what a text that is not JSON may be instead; empty if nobody knows."""
+    """Return a hint on what a text that is not JSON may be instead; empty if unknown."""
     if re.search(r"^\s*(export\s+)?ECS_[A-Z_]+=", text, re.MULTILINE):
         return "it looks like an ecs.config: the target goes after --to"
     compact = "".join(text.split())
-    if _BASE64.fullmatch(compact) and compact.startswith(("ey", "ew")):  # '{"' or '{' and a blank
+    if _BASE64.fullmatch(compact) and compact.startswith(
+        ("ey", "ew")
+    ):  # '{"' or '{' and white space
         return "it looks like base64: decode it first with base64 -d"
     return ""
 

@@ -1,4 +1,4 @@
-"""Names: what a key of ``auths`` stands for, what an image asks for, what an ECR host says.
+"""Registry names: parsing of ``auths`` keys, image names and ECR host names.
 
 Sources of the rules: the agent's ``agent/dockerclient/dockerauth/dockerauth.go`` (which key
 serves which image), docker's ``cli/config`` (how a login file spells its keys) and the ECR
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ecsauth.errors import RegistryNameError
 
 DOCKER_HUB_AUTH_KEY = "https://index.docker.io/v1/"
-"""What ``docker login`` writes for Docker Hub, and what we write."""
+"""The key for Docker Hub as ``docker login`` and ecsauth write it."""
 
 DOCKER_HUB_MATCH_KEY = "index.docker.io/v1/"
 """The one key, scheme removed, that the agent looks up for a Docker Hub image."""
@@ -24,7 +24,7 @@ _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 _HOST = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _NAMESPACE = re.compile(r"[A-Za-z0-9._/:+~-]*")
 _MAX_LENGTH = 1024
-_SECRETIVE = frozenset("@?=&;{}")
+_SECRET_MARKS = frozenset("@?=&;{}")
 _API_TAILS = frozenset({"", "v1", "v1/", "v2", "v2/"})
 
 _ECR_HOST = re.compile(
@@ -49,38 +49,38 @@ _ECR_PUBLIC_HOSTS = frozenset({"public.ecr.aws", "ecr-public.aws.com"})
 
 @dataclass(frozen=True)
 class AuthKey:
-    """A key of ``auths``, understood."""
+    """A parsed key of ``auths``."""
 
     text: str
-    """As it is to be written into ECS_ENGINE_AUTH_DATA."""
+    """The key to write into ECS_ENGINE_AUTH_DATA."""
 
     match: str
-    """As the agent compares it: scheme removed. Equal for keys that the agent cannot tell apart."""
+    """The key as the agent compares it, without scheme; equal for keys it cannot tell apart."""
 
     repaired: str = ""
-    """Why ``text`` differs from what was read, in a few words; empty if it does not."""
+    """Why ``text`` differs from `spelled`, in a few words; empty if it does not."""
 
     session: bool = False
-    """True for docker login's own session entries at Docker Hub, which are no registries."""
+    """True for docker login's Docker Hub session entries, which are not registries."""
 
     spelled: str = field(default="", compare=False)
-    """As it was read."""
+    """The key as it was read."""
 
     rank: int = field(default=0, compare=False)
-    """Of several keys for one `match`, the lowest counts: 0 as it stands, 1 mended, 2 widened."""
+    """The lowest rank wins among keys with one `match`: 0 exact, 1 normalised, 2 broadened."""
 
     @property
     def registry(self) -> str:
         """The host[:port] that images name; ``docker.io`` for Docker Hub.
 
-        A host that may hold a password (``user:password@host``) is hidden: this is for people.
+        For display: a host that may contain a password (``user:password@host``) is hidden.
         """
         host = "docker.io" if self.is_docker_hub else self.match.split("/", 1)[0]
         return host if is_printable_key(host) else f"<a host of {len(host)} characters>"
 
     @property
     def namespace(self) -> str:
-        """What follows the host, for a key that serves only a part of it; else empty."""
+        """The path after the host, for a key that serves only part of a registry; else empty."""
         return "" if self.is_docker_hub else self.match.partition("/")[2]
 
     @property
@@ -90,14 +90,14 @@ class AuthKey:
 
     @property
     def is_matchable(self) -> bool:
-        """False for a host that the agent takes for the first part of a Docker Hub name."""
+        """False for a host that the agent takes for a part of a Docker Hub image name."""
         host = self.registry
         return "." in host or ":" in host or host == "localhost"
 
 
 @dataclass(frozen=True)
 class EcrRegistry:
-    """A private ECR registry, read off its host name."""
+    """A private ECR registry, parsed from its host name."""
 
     host: str
     registry_id: str
@@ -107,13 +107,13 @@ class EcrRegistry:
 
 
 def parse_auth_key(text: str) -> AuthKey:
-    """Understand a key of a login file's ``auths``, mending what the agent could never match.
+    """Parse a key of a login file's ``auths``, normalising what the agent could never match.
 
-    Mended: Docker Hub's aliases, a scheme or host in capitals, a ``/v1/`` or ``/v2/`` tail, a
-    bare trailing slash. A key that the agent matches as it stands comes back unchanged.
+    Normalised: Docker Hub's aliases, capitals in scheme or host, a ``/v1/`` or ``/v2/`` tail, a
+    bare trailing slash. A key that the agent matches already is returned unchanged.
 
     Raises:
-        RegistryNameError: no registry name; what it says of the key is safe to print.
+        RegistryNameError: not a registry name; the message is safe to print.
 
     """
     scheme = _SCHEME.match(text)
@@ -126,16 +126,16 @@ def parse_auth_key(text: str) -> AuthKey:
     if len(text) > _MAX_LENGTH or not _HOST.fullmatch(host) or not _NAMESPACE.fullmatch(path):
         shown = repr(text) if is_printable_key(text) else f"a key of {len(text):,} characters"
         raise RegistryNameError(
-            f"{shown} is not a registry name", "expected host[:port] or https://host[:port]"
+            f"{shown} is not a registry name", "use host[:port] or https://host[:port]"
         )
     lowered = host.lower()
     if f"{lowered}/{path}" in _SESSION_KEYS:
         return AuthKey(text, f"{lowered}/{path}", session=True, spelled=text)
     if lowered in _DOCKER_HUB_HOSTS:
         exact = strip_scheme(text) == DOCKER_HUB_MATCH_KEY
-        repaired = "" if exact else "the agent knows Docker Hub by one key only"
+        repaired = "" if exact else "the agent knows only one key for Docker Hub"
         if path not in _API_TAILS:
-            repaired = "the agent has one login for all of Docker Hub, and this becomes it"
+            repaired = "the agent uses one login for all of Docker Hub"
         return AuthKey(
             text=text if exact else DOCKER_HUB_AUTH_KEY,
             match=DOCKER_HUB_MATCH_KEY,
@@ -145,11 +145,11 @@ def parse_auth_key(text: str) -> AuthKey:
         )
     reasons = []
     if scheme and not scheme.group().islower():
-        reasons.append("the agent removes only a lower-case scheme")
+        reasons.append("the agent strips only a lower-case scheme")
     if host != lowered:
-        reasons.append("images name the host in lower case")
+        reasons.append("image names have the host in lower case")
     if slash and path in _API_TAILS:
-        reasons.append("the path is no part of an image's name")
+        reasons.append("the path is not part of an image name")
         slash = path = ""
     match = f"{lowered}{slash}{path}"
     repaired = ", ".join(reasons)
@@ -157,8 +157,10 @@ def parse_auth_key(text: str) -> AuthKey:
 
 
 def is_printable_key(text: str) -> bool:
-    """Return whether a key may be printed: one with a query or user information may be a secret."""
-    return text.isascii() and text.isprintable() and len(text) <= 200 and not set(text) & _SECRETIVE
+    """Return whether a key is safe to print; a query or user information may be a secret."""
+    return (
+        text.isascii() and text.isprintable() and len(text) <= 200 and not set(text) & _SECRET_MARKS
+    )
 
 
 def strip_scheme(key: str) -> str:
@@ -170,10 +172,10 @@ def strip_scheme(key: str) -> str:
 
 
 def parse_image_registry(image: str) -> str:
-    """Return the registry that the agent takes from an image's name; ``docker.io`` for Docker Hub.
+    """Return the registry that the agent reads from an image name; ``docker.io`` for Docker Hub.
 
     The rule is the agent's ``splitReposName`` after ``ParseRepositoryTag``: the part before the
-    first ``/`` is a host if it holds a ``.`` or ``:`` or is ``localhost``.
+    first ``/`` is a host if it contains ``.`` or ``:`` or is ``localhost``.
     """
     head, colon, tail = image.rpartition(":")
     repository = head if colon and "/" not in tail else image
@@ -184,9 +186,9 @@ def parse_image_registry(image: str) -> str:
 
 
 def parse_ecr_host(host: str) -> EcrRegistry | None:
-    """Read a private ECR registry off its host name; None for any other host.
+    """Parse the host name of a private ECR registry; None for any other host.
 
-    The whole name must fit: ``….amazonaws.com.example.org`` is no ECR registry.
+    The whole name must match: ``….amazonaws.com.example.org`` is not an ECR registry.
     """
     lowered = host.lower()
     found = _ECR_HOST.fullmatch(lowered)
@@ -202,5 +204,5 @@ def parse_ecr_host(host: str) -> EcrRegistry | None:
 
 
 def is_ecr_public(host: str) -> bool:
-    """Return whether it is a host of ECR Public."""
+    """Return whether `host` belongs to ECR Public."""
     return host.lower() in _ECR_PUBLIC_HOSTS

@@ -1,4 +1,4 @@
-"""What a registry says to a login."""
+"""A registry's answer to a login."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ UNTRUSTED = "untrusted"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a registry says to a login.
+    """A registry's answer to a login.
 
     Attributes:
         registry: host[:port]; ``docker.io`` for Docker Hub.
-        username: as whom.
-        outcome: ``accepted``, ``refused``, ``unreachable`` or ``untrusted`` (its certificate).
-        detail: why, for people.
-        key: of the credential, as it is spelled.
-        realm: the host that gives tokens, if it is another than the registry's.
+        username: that was sent.
+        outcome: ``accepted``, ``refused``, ``unreachable`` or ``untrusted`` (the certificate).
+        detail: why, for display.
+        key: the credential's key as spelled.
+        realm: the token server's host, if it differs from the registry's.
 
     """
 

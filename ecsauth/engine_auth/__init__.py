@@ -1,1 +1,1 @@
-"""The two settings, pure: read as the agent reads them, and written for all of their readers."""
+"""The two settings: read as the agent reads them, written for every reader. No I/O."""

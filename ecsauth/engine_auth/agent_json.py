@@ -1,8 +1,7 @@
 """The agent's JSON file (``/etc/ecs/ecs.config.json``): ``EngineAuthType``, ``EngineAuthData``.
 
-Here the data are an object, not text, and neither the limit of a line nor that of an environment
-holds. Go matches the names without regard to case (aws/amazon-ecs-agent ``agent/config/config.go``,
-``fileConfig``).
+Here the data are an object, not text, and no line or environment limit applies. Go matches the
+names case-insensitively (aws/amazon-ecs-agent ``agent/config/config.go``, ``fileConfig``).
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ DATA_NAME = "EngineAuthData"
 
 _NAME = "the agent's JSON file"
 _LOGIN_FILE_MEMBERS = {"auths", "credsStore", "credHelpers"}
-_HINT = "mend it first: the agent ignores all of it"
+_HINT = "repair it by hand first"
 
 
 def read_engine_auth(data: bytes) -> EngineAuth:
-    """Return the two settings of the file; empty strings where unset.
+    """Return the two settings in the file; empty strings where unset.
 
     Raises:
-        TargetError: the file is not a JSON object, so that the agent ignores all of it.
+        TargetError: the file is not a JSON object, so the agent ignores all of it.
 
     """
     document = _parse(data, loads_pairs)
@@ -48,13 +47,13 @@ def read_engine_auth(data: bytes) -> EngineAuth:
 
 
 def is_untidy(data: bytes) -> bool:
-    """Return whether one of the settings is there twice."""
+    """Return whether one of the settings occurs more than once."""
     names = [name.casefold() for name, _ in _parse(data, loads_pairs)]
     return any(names.count(name.casefold()) > 1 for name in (TYPE_NAME, DATA_NAME))
 
 
 def write_engine_auth(data: bytes, engine_auth: EngineAuth) -> bytes:
-    """Return the file with the two settings in it, its other members kept in their order.
+    """Return the file with the two settings replaced; other members keep their order.
 
     Raises:
         TargetError: as `read_engine_auth`.
@@ -72,7 +71,7 @@ def write_engine_auth(data: bytes, engine_auth: EngineAuth) -> bytes:
 
 
 def dumps(members: dict[str, Any]) -> bytes:
-    """Write the file's text: indented, for a person edits it too."""
+    """Write the file's text, indented because people edit it too."""
     return (dumps_spelled(members, indent=4) + "\n").encode("ascii")
 
 
@@ -82,12 +81,13 @@ def _parse(data: bytes, parse: Any) -> Pairs:
     try:
         document = parse(data.decode("utf-8", "surrogateescape"))
     except JSONTextError as error:
-        raise TargetError(f"{_NAME} is {error}", _HINT) from None
+        raise TargetError(f"{_NAME} is {error}", _HINT, reference="agent-json-broken") from None
     if not isinstance(document, Pairs):
-        raise TargetError(f"{_NAME} is not a JSON object", _HINT)
+        raise TargetError(f"{_NAME} is not a JSON object", _HINT, reference="agent-json-broken")
     if {name for name, _ in document} & _LOGIN_FILE_MEMBERS:
         raise TargetError(
             "the target is a docker login file, not the agent's JSON file",
-            "the usual one is /etc/ecs/ecs.config.json",
+            "the agent's JSON file is usually /etc/ecs/ecs.config.json",
+            reference="target-is-login-file",
         )
     return document

@@ -1,6 +1,6 @@
 """Credentials ⇄ ECS_ENGINE_AUTH_TYPE and ECS_ENGINE_AUTH_DATA, as the agent reads them.
 
-`decode` and `resolve` are a port of the agent's loader; what it does without a word, they name.
+`decode` and `resolve` are a port of the agent's loader that names what the agent skips silently.
 Sources: the agent's ``agent/dockerclient/dockerauth/dockerauth.go`` and, for the limits, Linux
 (``MAX_ARG_STRLEN`` is 131,072 bytes with the final NUL) and docker's ``opts/file.go``
 (``bufio.Scanner``: 64 KiB a line).
@@ -34,7 +34,7 @@ AUTH_TYPE_KEY = "ECS_ENGINE_AUTH_TYPE"
 AUTH_DATA_KEY = "ECS_ENGINE_AUTH_DATA"
 
 MAX_AUTH_DATA_BYTES = 131_071 - len(AUTH_DATA_KEY) - 1
-"""The longest ECS_ENGINE_AUTH_DATA that can be in a process's environment: 131,050 bytes."""
+"""The longest ECS_ENGINE_AUTH_DATA that fits into a process's environment: 131,050 bytes."""
 
 MAX_ENV_FILE_LINE_BYTES = 65_535
 """The longest line that ``docker run --env-file`` reads; ecs-init has no such limit."""
@@ -73,12 +73,12 @@ UNSET = EngineAuth("", "")
 
 @dataclass(frozen=True)
 class AgentView:
-    """What the agent makes of the two settings.
+    """How the agent reads the two settings.
 
     Attributes:
         credentials: one per key that the agent keeps, in the order of the JSON text.
-        fault: why the agent has no credentials at all; empty if it read the value.
-        skipped: key → why the agent passes over this one entry.
+        fault: why the agent has no credentials at all; empty if it can read the value.
+        skipped: key → why the agent skips this entry.
 
     """
 
@@ -88,10 +88,10 @@ class AgentView:
 
 
 def choose_format(credentials: Iterable[Credential], current: str = "") -> str:
-    """Return the format for ``auto``: `dockercfg`, or `docker` where an entry needs it.
+    """Return the format for ``auto``: `dockercfg`, or `docker` if an entry needs it.
 
-    A target that is in `docker` format already (`current`) stays so, lest each run undo the
-    choice of the one before.
+    A target already in `docker` format (`current`) keeps it, so that runs do not undo each
+    other's choice.
     """
     if current == DOCKER or any(item.needs_docker_format for item in credentials):
         return DOCKER
@@ -99,7 +99,7 @@ def choose_format(credentials: Iterable[Credential], current: str = "") -> str:
 
 
 def encode(credentials: Sequence[Credential], auth_type: str) -> EngineAuth:
-    """Write `credentials` as the two settings: one line, ASCII, no blanks.
+    """Write `credentials` as the two settings: one line, ASCII, no spaces.
 
     Raises:
         EncodeError: `dockercfg` cannot carry one of them.
@@ -111,12 +111,12 @@ def encode(credentials: Sequence[Credential], auth_type: str) -> EngineAuth:
 
 
 def decode(engine_auth: EngineAuth) -> AgentView:
-    """Read the two settings as the agent does at its start. Never raises."""
+    """Read the two settings as the agent does when it starts. Never raises."""
     auth_type = go_trim(engine_auth.auth_type)
     if not auth_type:
         return AgentView(fault=f"{AUTH_TYPE_KEY} is not set") if engine_auth.is_set else AgentView()
     if auth_type not in (DOCKERCFG, DOCKER):
-        return AgentView(fault=f"{AUTH_TYPE_KEY} is neither dockercfg nor docker in lower case")
+        return AgentView(fault=f"{AUTH_TYPE_KEY} is neither dockercfg nor docker (in lower case)")
     try:
         document = loads_pairs(engine_auth.auth_data)
     except JSONTextError as error:
@@ -145,9 +145,9 @@ def decode(engine_auth: EngineAuth) -> AgentView:
 
 
 def difference(intended: Sequence[Credential], view: AgentView) -> str:
-    """Compare what the agent would have with what was meant; empty if it is exactly that.
+    """Return how the agent's view differs from the intended credentials; empty if it does not.
 
-    The answer names registries, never a secret.
+    The text names registries, never a secret.
     """
     if view.fault:
         return view.fault
@@ -155,12 +155,12 @@ def difference(intended: Sequence[Credential], view: AgentView) -> str:
     have = {item.match: item.login for item in view.credentials}
     wrong = [key for key in {**want, **have} if want.get(key) != have.get(key)]
     if len(have) != len(view.credentials):
-        return "two keys differ only by their scheme"
-    return f"the agent would read another login for {', '.join(wrong)}" if wrong else ""
+        return "two keys differ only in their scheme"
+    return f"the agent would read a different login for {', '.join(wrong)}" if wrong else ""
 
 
 def is_same_logins(one: EngineAuth, other: EngineAuth) -> bool:
-    """Return whether the agent sends the same logins to the same registries with both settings."""
+    """Return whether both settings make the agent send the same logins to the same registries."""
     first, second = (
         {item.match: item.login for item in decode(settings).credentials}
         for settings in (one, other)
@@ -169,7 +169,7 @@ def is_same_logins(one: EngineAuth, other: EngineAuth) -> bool:
 
 
 def redact(engine_auth: EngineAuth) -> EngineAuth:
-    """Return the settings with every value but the user names and emails hidden, for people."""
+    """Return the settings for display: every value hidden except user names and emails."""
     is_type = go_trim(engine_auth.auth_type).strip("'\"").lower() in (DOCKERCFG, DOCKER)
     auth_type = engine_auth.auth_type if is_type else _hidden(engine_auth.auth_type)
     try:
@@ -187,7 +187,7 @@ def _hidden(text: str) -> str:
 
 
 def shown_key(key: str) -> str:
-    """Return a key as it may be printed: what is not like the name of a registry is hidden."""
+    """Return a key in a printable form; one that may hold a secret is hidden."""
     return key if is_printable_key(key) else f"<a key of {len(key)} characters>"
 
 
@@ -203,12 +203,17 @@ def _redact_entry(entry: Any) -> Any:
 def _dockercfg_entry(item: Credential) -> dict[str, str]:
     if item.identity_token or item.registry_token:
         raise EncodeError(
-            f"{item.registry}: dockercfg cannot carry its token", "use --format docker"
+            "dockercfg cannot carry its token",
+            "use --format docker",
+            subject=item.registry,
+            reference="format-cannot-carry",
         )
     if ":" in item.username:
         raise EncodeError(
-            f"{item.registry}: dockercfg cannot carry a user name with a colon",
+            "dockercfg cannot carry a user name with a colon",
             "use --format docker",
+            subject=item.registry,
+            reference="format-cannot-carry",
         )
     auth = base64.b64encode(f"{item.username}:{item.secret}".encode()).decode("ascii")
     return {"auth": auth, **({"email": item.email} if item.email else {})}
@@ -220,7 +225,7 @@ def _docker_entry(item: Credential) -> dict[str, str]:
 
 
 def _read_dockercfg(entry: Pairs) -> tuple[dict[str, str], str, str]:
-    """Return (fields of a Credential, fault of the whole value, reason to skip the entry)."""
+    """Return (Credential fields, fault that costs all entries, reason to skip this one)."""
     auth = email = ""
     for name, value in entry:
         if name.casefold() == "auth" and value is not None:
@@ -235,13 +240,13 @@ def _read_dockercfg(entry: Pairs) -> tuple[dict[str, str], str, str]:
     decoded = base64.b64decode(compact).decode("utf-8", "surrogateescape")
     username, colon, secret = decoded.partition(":")
     if not colon:
-        return {}, "", "auth holds no colon" if auth else "no auth in it"
+        return {}, "", "auth has no colon" if auth else "it has no auth"
     fields = {"username": go_string(username), "secret": go_string(secret), "email": email}
     return fields, "", ""
 
 
 def _read_docker(entry: Pairs) -> tuple[dict[str, str], str, str]:
-    """Return as `_read_dockercfg`; this format has no reason to skip an entry."""
+    """Return the same as `_read_dockercfg`; in this format no entry is ever skipped."""
     fields: dict[str, str] = {}
     for name, value in entry:
         folded = name.casefold()
@@ -255,7 +260,7 @@ def _read_docker(entry: Pairs) -> tuple[dict[str, str], str, str]:
 
 
 def _credential(key: str, fields: Mapping[str, str]) -> Credential:
-    """Build it with nothing mended in its key: `match` is what the agent compares."""
+    """Build a credential with the key exactly as the agent compares it."""
     text = go_string(key)
     return Credential(
         auth_key=AuthKey(text=text, match=strip_scheme(text)),

@@ -1,12 +1,12 @@
 """The text of ``ecs.config``: read as ecs-init does, two settings changed, every other byte kept.
 
-ecs-init trims each line, splits it at the first ``=`` and lets the last of several win; a line
-without ``=`` is nothing to it, and there are no comments or quotes (aws/amazon-ecs-agent
-``ecs-init/docker/docker.go``, ``getEnvVars``). systemd and ``docker run --env-file`` read the
-same file by other rules; what this module writes is the same to all three: one line, no quotes
-around it, no final backslash. One thing differs: a backslash within the JSON, which base64 never
-has (the ``docker`` format and emails may), is lost to systemd alone; the agent gets its settings
-from the other two, and ``check`` warns of it.
+ecs-init trims each line, splits it at the first ``=`` and lets the last of several win. It ignores
+a line without ``=`` and knows no comments or quotes (aws/amazon-ecs-agent
+``ecs-init/docker/docker.go``, ``getEnvVars``). systemd and ``docker run --env-file`` parse the
+file by other rules, but read what this module writes alike: one line, no quotes around it, no
+final backslash. One exception: systemd drops a backslash within the JSON, which base64 never has
+(the ``docker`` format and emails may). The agent gets its settings from the other two readers, and
+``check`` warns about it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Line:
     """One line of the file.
 
     Attributes:
-        text: without its end; a CR is part of it.
+        text: without the line end; includes a CR.
         end: LF, or empty for a last line without one.
 
     """
@@ -44,7 +44,7 @@ class Line:
 
     @property
     def name(self) -> str:
-        """The variable that ecs-init sets from it; empty if none."""
+        """The variable that ecs-init sets from this line; empty if none."""
         name, equals, _ = go_trim(self.text).partition("=")
         return name if equals else ""
 
@@ -55,7 +55,7 @@ class Line:
 
 
 def parse_lines(data: bytes) -> list[Line]:
-    """Split the file at LF as ecs-init does; bytes that are no UTF-8 survive as surrogates."""
+    """Split the file at LF as ecs-init does; non-UTF-8 bytes survive as surrogates."""
     text = data.decode("utf-8", "surrogateescape")
     parts = text.split("\n")
     lines = [Line(part) for part in parts[:-1]]
@@ -63,7 +63,7 @@ def parse_lines(data: bytes) -> list[Line]:
 
 
 def read(data: bytes) -> dict[str, str]:
-    """Return the variables that ecs-init puts into the agent's environment."""
+    """Return the variables that ecs-init sets in the agent's environment."""
     return {line.name: line.value for line in parse_lines(data) if line.name}
 
 
@@ -74,24 +74,30 @@ def read_engine_auth(data: bytes) -> EngineAuth:
 
 
 def write_engine_auth(data: bytes, engine_auth: EngineAuth) -> bytes:
-    """Return the file with the two settings in it.
+    """Return the file with the two settings replaced.
 
-    Repeated lines of a setting collapse into one at the place of the last; a setting that is
-    not there goes beside the other one, or to the end. A JSON value that was spread over several
-    lines is replaced as a whole. Our own lines always end in a newline, so that a later
-    ``echo … >>`` cannot run into them; line ends follow the file's.
+    Repeated lines of a setting become one, where the last of them was. A missing setting goes
+    next to the other one, or to the end. A JSON value spread over several lines is replaced as a
+    whole. The new lines always end in a newline, so that a later ``echo … >>`` cannot run into
+    them, and use the file's line ends.
 
     Raises:
         EncodeError: the value is longer than a process's environment allows.
-        TargetError: the text is JSON, no env file.
+        TargetError: the text is UTF-16 or JSON, not an env file.
 
     """
     check_size(engine_auth)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") and b"\0" in data:
-        raise TargetError("the target is UTF-16 text, which nothing reads", "save it as UTF-8")
+        raise TargetError(
+            "the target is UTF-16 text, which ecs-init cannot read",
+            "save it as UTF-8",
+            reference="target-encoding",
+        )
     if data.lstrip().startswith(b"{") and object_end(data.decode("utf-8", "replace").lstrip()):
         raise TargetError(
-            "the target is a JSON file, not an env file", "the usual one is /etc/ecs/ecs.config"
+            "the target is a JSON file, not an env file",
+            "the env file is usually /etc/ecs/ecs.config",
+            reference="target-is-json",
         )
     lines = parse_lines(data)
     return_char = "\r" if _is_crlf(lines) else ""
@@ -112,35 +118,35 @@ def write_engine_auth(data: bytes, engine_auth: EngineAuth) -> bytes:
         elif index not in dropped:
             out.append(line)
     if new:
-        out = [*_closed(out, return_char), *new.values()]
+        out = [*_with_last_line_ended(out, return_char), *new.values()]
     return "".join(line.text + line.end for line in out).encode("utf-8", "surrogateescape")
 
 
 def is_untidy(data: bytes) -> bool:
-    """Return whether a setting is repeated or spread, so that old secrets stand about."""
+    """Return whether a setting is repeated or spread over lines, so old secrets may remain."""
     lines = parse_lines(data)
     return any(len(list(_spans(lines, key))) > 1 for key in _AUTH_KEYS)
 
 
 def full_value(data: bytes) -> str:
-    """Return ECS_ENGINE_AUTH_DATA as its author meant it, joined if it spans several lines."""
+    """Return ECS_ENGINE_AUTH_DATA as its author meant it: joined if it spans several lines."""
     lines = parse_lines(data)
     last = _last(lines, AUTH_DATA_KEY)
     return "" if last is None else _joined(lines, last)[0]
 
 
 def spread_lines(data: bytes) -> set[int]:
-    """Return the numbers (from 1) of lines over which a value of ECS_ENGINE_AUTH_DATA goes on."""
+    """Return the numbers (from 1) of lines that continue an ECS_ENGINE_AUTH_DATA value."""
     lines = parse_lines(data)
     places = [index for index, line in enumerate(lines) if line.name == AUTH_DATA_KEY]
     return {number + 1 for index in places for number in _joined(lines, index)[1]}
 
 
 def check_size(engine_auth: EngineAuth) -> None:
-    """Refuse a value that cannot be in a process's environment.
+    """Refuse a value that does not fit into a process's environment.
 
     Raises:
-        EncodeError: with the sizes and two ways out.
+        EncodeError: names the size, the limit and two ways out.
 
     """
     size = len(engine_auth.auth_data.encode("utf-8", "surrogateescape"))
@@ -149,13 +155,14 @@ def check_size(engine_auth: EngineAuth) -> None:
         shorter = "" if is_docker else "--format docker, which is shorter, or "
         raise EncodeError(
             f"{AUTH_DATA_KEY} would be {size:,} bytes; a variable holds {MAX_AUTH_DATA_BYTES:,}",
-            f"try {shorter}the agent's JSON file, which has no limit"
+            f"use {shorter}the agent's JSON file, which has no limit"
             " (--to /etc/ecs/ecs.config.json, --output agent-json)",
+            reference="auth-data-too-long",
         )
 
 
 def size_warning(engine_auth: EngineAuth) -> str:
-    """Say so if the line is too long for ``docker run --env-file``; empty if it is not."""
+    """Return a warning if the line is too long for ``docker run --env-file``; else empty."""
     size = len(f"{AUTH_DATA_KEY}={engine_auth.auth_data}".encode("utf-8", "surrogateescape"))
     if size <= MAX_ENV_FILE_LINE_BYTES:
         return ""
@@ -167,7 +174,7 @@ def size_warning(engine_auth: EngineAuth) -> str:
 
 
 def data_warning(engine_auth: EngineAuth) -> str:
-    """Say so if the bare value is too long for a variable; empty if it is not."""
+    """Return a warning if the bare value is too long for a variable; else empty."""
     try:
         check_size(engine_auth)
     except EncodeError as error:
@@ -181,7 +188,7 @@ def _last(lines: list[Line], key: str) -> int | None:
 
 
 def _spans(lines: list[Line], key: str) -> Iterable[int]:
-    """Give the indexes of all lines that belong to a setting, those of a spread value too."""
+    """Yield the indexes of all lines of a setting, continuation lines included."""
     for index, line in enumerate(lines):
         if line.name == key:
             yield index
@@ -190,10 +197,10 @@ def _spans(lines: list[Line], key: str) -> Iterable[int]:
 
 
 def _joined(lines: list[Line], index: int) -> tuple[str, range]:
-    """Return a value and the indexes of the lines after `index` over which its JSON goes on."""
+    """Return a value and the indexes of the lines after `index` that continue its JSON."""
     value = lines[index].value
     stop = _next_auth_line(lines, index + 1)
-    # A backslash at the end of a line is a shell's continuation, and never JSON.
+    # A backslash at the end of a line is a shell continuation, never JSON.
     rest = [go_trim(line.text).rstrip("\\") for line in lines[index + 1 : stop]]
     first = value.lstrip(_QUOTES).rstrip("\\")
     text = "\n".join([first, *rest] if first else rest)
@@ -214,8 +221,8 @@ def _is_crlf(lines: list[Line]) -> bool:
     return bool(ended) and all(line.text.endswith("\r") for line in ended)
 
 
-def _closed(lines: list[Line], return_char: str) -> list[Line]:
-    """End the last line, and keep systemd from joining ours to a final backslash."""
+def _with_last_line_ended(lines: list[Line], return_char: str) -> list[Line]:
+    """End the last line, and keep systemd from joining the next to a final backslash."""
     if not lines:
         return lines
     last = lines[-1] if lines[-1].end else Line(lines[-1].text + return_char)
@@ -224,7 +231,7 @@ def _closed(lines: list[Line], return_char: str) -> list[Line]:
 
 
 def merged(settings: EngineAuth, instance: EngineAuth) -> EngineAuth:
-    """Return what ecs-init makes of ``/etc/ecs/ecs.config`` over ``/var/lib/ecs/ecs.config``."""
+    """Return what ecs-init uses: ``/etc/ecs/ecs.config`` overrides ``/var/lib/ecs/ecs.config``."""
     return EngineAuth(
         settings.auth_type or instance.auth_type, settings.auth_data or instance.auth_data
     )

@@ -1,4 +1,4 @@
-"""Which credential the agent uses for an image, and why: `engine_auth.resolve` in words."""
+"""Which credential the agent uses for an image, and why."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Explanation:
     """The agent's choice for one image.
 
     Attributes:
-        image: as asked.
-        registry: the host that the agent takes from its name; ``docker.io`` for Docker Hub.
-        key: the key of ECS_ENGINE_AUTH_DATA that it uses; None for an anonymous pull. If
-            `ambiguous`, one of several.
-        username: what it sends; empty if none.
+        image: the image name.
+        registry: the host that the agent reads from it; ``docker.io`` for Docker Hub.
+        key: the key of ECS_ENGINE_AUTH_DATA that it uses, or one of several if `ambiguous`; None
+            for an anonymous pull.
+        username: the user name that it sends; may be empty.
         auth: ``password``, ``identity_token``, ``registry_token``, or None for an anonymous pull.
         ambiguous: True if Go's random map order decides.
-        expires_at: Unix seconds, where the credential tells.
-        reason: why, one or two lines of plain words.
+        expires_at: Unix seconds; None if the credential does not say.
+        reason: why, in one or two sentences.
 
     """
 
@@ -49,7 +49,7 @@ class Explanation:
 
 
 def explain(view: AgentView, image: str) -> Explanation:
-    """Say which credential of `view` the agent uses for `image`."""
+    """Return which credential of `view` the agent uses for `image`, and why."""
     registry = parse_image_registry(image)
     found = resolve(view.credentials, image)
     credential = with_known_expiry(found.credential) if found.credential else None
@@ -57,8 +57,8 @@ def explain(view: AgentView, image: str) -> Explanation:
         reason = _why_none(view, registry, image)
     else:
         reason = _why(found, credential, registry, image, view.credentials)
-    if aside := _aside(registry):
-        reason = f"{reason}; {aside}"
+    if note := _ecr_note(registry):
+        reason = f"{reason}; {note}"
     return Explanation(
         image=image,
         registry=registry,
@@ -72,7 +72,7 @@ def explain(view: AgentView, image: str) -> Explanation:
 
 
 def auth_kind(credential: Credential) -> str | None:
-    """Return what the registry gets: docker prefers the tokens to the password."""
+    """Return the kind of login that the registry gets; docker prefers tokens to passwords."""
     if credential.registry_token:
         return REGISTRY_TOKEN
     if credential.identity_token:
@@ -92,17 +92,17 @@ def _why(
         keys = ", ".join(shown_key(item.auth_key.text) for item in found.candidates)
         if len({item.match for item in found.candidates}) == 1:
             return (
-                f"{keys} are one key to the agent, and the random order of a Go map decides which"
-                " of their logins it keeps; remove all but one"
+                f"{keys} are the same key to the agent, and random Go map order decides which login"
+                " it keeps; remove all but one"
             )
         return (
-            f"no key is just {registry}, so the random order of a Go map decides between {keys},"
-            f" anew at each pull; a key for {registry} itself ends that"
+            f"there is no key for {registry} itself, so random Go map order picks one of {keys} at"
+            f" each pull; add a key for {registry} itself"
         )
     if auth_kind(credential) is None:
-        return "its entry holds no login, so the pull is anonymous"
+        return "its entry has no login, so the pull is anonymous"
     if match == DOCKER_HUB_MATCH_KEY:
-        return "it is a Docker Hub image, and this is the one key that the agent looks up for those"
+        return "it is a Docker Hub image, and the agent looks up only this key for those"
     if match == registry:
         return f"the key is the image's registry, {registry}"
     if image.startswith(match):
@@ -110,8 +110,8 @@ def _why(
         longest = "the longest key" if others > 1 else "a key"
         return f"it is {longest} that the image's name starts with"
     return (
-        f"the image is outside of {match}, but no key is just {registry}, so the agent sends this"
-        " login all the same"
+        f"the image is not under {match}, but there is no key for {registry} itself, so the agent"
+        " sends this login anyway"
     )
 
 
@@ -120,30 +120,30 @@ def _why_none(view: AgentView, registry: str, image: str) -> str:
         return f"the agent has no login at all: {view.fault}"
     for key, why in view.skipped.items():
         if _would_serve(key, registry):
-            return f"the agent passes over the entry of {shown_key(key)}: {why}"
+            return f"the agent skips the entry of {shown_key(key)}: {why}"
     for item in view.credentials:
         if _would_serve(item.auth_key.text, registry):
             shown = shown_key(item.auth_key.text)
-            return f"there is {shown}, but in a spelling that the agent never matches with {image}"
+            return f"{shown} is spelled in a way that the agent never matches with {image}"
     if not view.credentials:
         return "there are no logins, so the pull is anonymous"
     return f"there is no key for {registry}, so the pull is anonymous"
 
 
 def _would_serve(key: str, registry: str) -> bool:
-    """Return whether a key that the agent does not use was meant for `registry`."""
+    """Return whether a key that the agent does not use is meant for `registry`."""
     try:
         return parse_auth_key(key).registry == registry.lower()
     except RegistryNameError:
         return False
 
 
-def _aside(registry: str) -> str:
+def _ecr_note(registry: str) -> str:
     if parse_ecr_host(registry):
         return (
-            "for a private ECR image that ECS knows as such the agent does not look here at all:"
+            "for images that ECS recognises as private ECR images the agent ignores these settings:"
             " it asks ECR for a token by itself, with the instance role"
         )
     if is_ecr_public(registry):
-        return "without a login the pull still works, at 1 instead of 10 pulls a second"
+        return "without a login the pull still works, at 1 instead of 10 pulls per second"
     return ""

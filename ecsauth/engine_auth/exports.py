@@ -1,4 +1,4 @@
-"""The credentials as other programs take them: layouts that are printed, and read back as a check.
+"""The credentials in the formats of other programs: printed, and read back to verify them.
 
 Sources: docker/cli ``cli/config/configfile`` (``auth`` and ``identitytoken``), Bottlerocket's
 ``settings.container-registry.credentials`` (https://bottlerocket.dev, API settings; the fields are
@@ -29,7 +29,7 @@ from ecsauth.engine_auth.layouts import Layout
 from ecsauth.errors import EncodeError
 
 MAX_WINDOWS_VARIABLE = 32_767
-"""Characters of one environment variable on Windows (SetEnvironmentVariable, Win32)."""
+"""The longest environment variable on Windows, in characters (SetEnvironmentVariable, Win32)."""
 
 _DOCKER_HUB = "docker.io"
 _TABLE = "[[settings.container-registry.credentials]]"
@@ -69,7 +69,9 @@ def _read_docker_config(text: bytes) -> EngineAuth:
 def _entry(item: Credential) -> dict[str, str]:
     if ":" in item.username:
         raise EncodeError(
-            f"{item.registry}: a docker config has no place for a user name with a colon"
+            "a docker login file cannot carry a user name with a colon",
+            subject=item.registry,
+            reference="format-cannot-carry",
         )
     auth = base64.b64encode(f"{item.username}:{item.secret}".encode()).decode("ascii")
     entry = {
@@ -89,7 +91,11 @@ def _write_bottlerocket(_: bytes, engine_auth: EngineAuth) -> bytes:
 
 def _table(item: Credential) -> Iterator[str]:
     if item.registry_token:
-        raise EncodeError(f"{item.registry}: Bottlerocket has no place for a registry token")
+        raise EncodeError(
+            "Bottlerocket settings cannot carry a registry token",
+            subject=item.registry,
+            reference="format-cannot-carry",
+        )
     yield _TABLE
     key = _DOCKER_HUB if item.auth_key.is_docker_hub else item.match
     yield f"registry = {_toml(key)}"
@@ -141,7 +147,7 @@ def _write_powershell(_: bytes, engine_auth: EngineAuth) -> bytes:
 
 
 def _quoted(text: str) -> str:
-    return text.replace("'", "''")  # ASCII: PowerShell takes typographic quotes for quotes too
+    return text.replace("'", "''")  # the text is ASCII: PowerShell accepts typographic quotes too
 
 
 def _read_powershell(text: bytes) -> EngineAuth:
@@ -154,7 +160,7 @@ def _powershell_warning(engine_auth: EngineAuth) -> str:
     if size <= MAX_WINDOWS_VARIABLE:
         return ""
     return (
-        f"{AUTH_DATA_KEY} has {size:,} characters, and a variable of Windows at most"
+        f"{AUTH_DATA_KEY} has {size:,} characters, but a Windows variable holds at most"
         f" {MAX_WINDOWS_VARIABLE:,}: name fewer registries"
     )
 
@@ -172,7 +178,7 @@ def _layout(**functions: Any) -> Layout:
 
 
 DOCKER_CONFIG = _layout(read=_read_docker_config, write=_write_docker_config, is_for_agent=False)
-"""A docker login file: for docker, podman (``auth.json``), a Kubernetes imagePullSecret."""
+"""A docker login file, for docker, podman (``auth.json``) or a Kubernetes imagePullSecret."""
 
 BOTTLEROCKET = _layout(read=_read_bottlerocket, write=_write_bottlerocket)
 """TOML for Bottlerocket's API and user data."""

@@ -1,4 +1,4 @@
-"""The texts that the two settings stand in: functions from text to settings and back."""
+"""The text formats that hold the two settings: functions from text to settings and back."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ecsauth.engine_auth.codec import AUTH_DATA_KEY, AUTH_TYPE_KEY, EngineAuth
 
 @dataclass(frozen=True)
 class Layout:
-    """How a text carries the settings.
+    """How a text holds the settings.
 
     Attributes:
         read: text → the settings as the agent gets them.
-        write: (text, settings) → the text with these settings, all else kept.
+        write: (text, settings) → the text with these settings, everything else kept.
         lenient: text → ECS_ENGINE_AUTH_DATA as its author meant it.
-        warning: settings → what another reader of the same text would trip over, or empty.
-        is_untidy: text → whether a setting is repeated in it, so that old secrets stand about.
+        warning: settings → what another reader of the text cannot handle, or empty.
+        is_untidy: text → whether a setting occurs more than once, so old secrets may remain.
         names: what the text calls the two settings.
-        has_type: False if the text has no place for ECS_ENGINE_AUTH_TYPE.
-        is_for_agent: False if another program than the ECS agent reads it.
+        has_type: False if the text cannot hold ECS_ENGINE_AUTH_TYPE.
+        is_for_agent: False if the text is for a program other than the ECS agent.
 
     """
 
@@ -55,7 +55,7 @@ ENV_FILE = Layout(
     warning=ecs_config.size_warning,
     is_untidy=ecs_config.is_untidy,
 )
-"""``ecs.config``, or two lines for it."""
+"""``ecs.config``, or the two lines for it."""
 
 AGENT_JSON = Layout(
     read=agent_json.read_engine_auth,
@@ -69,7 +69,7 @@ AGENT_JSON = Layout(
 
 
 def layout_of(name: str) -> Layout:
-    """Return the layout that a file or object of this name has."""
+    """Return the layout of a file or object, by its name."""
     return AGENT_JSON if name.endswith(".json") else ENV_FILE
 
 

@@ -1,4 +1,4 @@
-"""Current settings + desired credentials → what to write. Pure: no I/O, no clock."""
+"""Plan what to write from current settings and desired credentials. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ecsauth.errors import TargetError
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of one registry.
+    """What happens to one registry.
 
     Attributes:
         kind: ``added``, ``updated``, ``unchanged``, ``kept`` (not produced by this run) or
@@ -32,11 +32,11 @@ class Plan:
     """What to write.
 
     Attributes:
-        engine_auth: the two settings as they shall be.
-        credentials: what the agent must read out of them.
+        engine_auth: the two settings to write.
+        credentials: what the agent must read from them.
         changes: one per registry, in the order of the text.
-        changed: False if the target says this already and need not be written.
-        warnings: what to tell the user, each one line.
+        changed: False if the target is up to date and need not be written.
+        warnings: for the user, one line each.
 
     """
 
@@ -61,23 +61,25 @@ def make_plan(
 
     Args:
         current: the settings in the target; both empty if there are none.
-        lenient_data: the present data as their author meant them (see `ecs_config.full_value`).
+        lenient_data: the present data as their author meant them (see `env_file.full_value`).
         desired: at most one credential per registry.
         auth_format: ``auto``, ``dockercfg`` or ``docker``.
         replace: drop the registries that `desired` does not name.
-        dropped: keys as the agent compares them: drop these unless `desired` names them.
+        dropped: keys, as the agent compares them, to drop unless `desired` names them.
         now: Unix seconds.
 
     Raises:
         EncodeError: the format cannot carry a credential.
-        TargetError: the present setting cannot be read, and `replace` is not set.
+        TargetError: the present settings cannot be parsed, and `replace` is not set.
 
     """
     before = read_present(current, lenient_data)
     if before.lost and not replace:
         raise TargetError(
-            f"the present setting is unreadable, and what is in it would be lost: {before.lost}",
-            "mend it (ecsauth check names the fault), or discard it with --replace",
+            "cannot parse the present ECS_ENGINE_AUTH_* settings, so they are not overwritten:"
+            f" {before.lost}",
+            "run ecsauth check, or discard them with --replace",
+            reference="auth-settings-unparsable",
         )
     present = before.credentials
     wanted = {item.match: item for item in desired}
@@ -100,7 +102,7 @@ def _merge(
     replace: bool,
     dropped: Collection[str],
 ) -> dict[str, Credential]:
-    """Put each wanted login in the place of the present one, the others at the end."""
+    """Replace each present login by the wanted one in place; append the others."""
     merged: dict[str, Credential] = {}
     for item in present:
         match = item.match if item.match in wanted else canonical_match(item)
@@ -141,14 +143,14 @@ def _advice(
     warnings = []
     for host in missing_host_keys(credentials):
         warnings.append(
-            f"{host}: only namespaces of it have logins; for an image outside of them the agent"
-            " sends one of these all the same (a login for the host itself prevents that)"
+            f"{host}: only some of its namespaces have logins; the agent sends one of these for"
+            " other images too (a login for the host itself prevents that)"
         )
     for item in credentials:
         if not item.auth_key.is_matchable:
             warnings.append(
                 f"{item.registry}: has no dot or port, so the agent takes its images for"
-                " Docker Hub's and never uses this login"
+                " Docker Hub images and never uses this login"
             )
         if item.match not in wanted and item.is_expired(now):
             warnings.append(f"{item.registry}: the login kept in the target has expired")

@@ -1,4 +1,4 @@
-"""Which credential the agent uses for an image: the port of its look-up."""
+"""Which credential the agent uses for an image: a port of its lookup."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Resolution:
     """Which credential the agent uses for one image.
 
     Attributes:
-        credential: the one it uses; None for an anonymous pull. If `ambiguous`, one of several.
+        credential: the one it uses, or one of several if `ambiguous`; None for an anonymous pull.
         ambiguous: True if Go's random map order decides.
         candidates: all that it may use, in the order of the JSON text.
 
@@ -26,11 +26,11 @@ class Resolution:
 
 
 def resolve(credentials: Sequence[Credential], image: str) -> Resolution:
-    """Say which of `credentials` the agent uses for `image`.
+    """Return which of `credentials` the agent uses for `image`.
 
-    A key that is exactly the host wins over nothing, and a longer key that is a plain prefix of
-    the image's name wins over it. With only namespaced keys for a host the agent starts from
-    whichever its map gives first, prefix or not.
+    The exact host key is the fallback; a longer key that is a plain prefix of the image name
+    wins. If a host has only namespaced keys, the agent falls back to whichever of them its map
+    returns first, prefix or not.
     """
     by_match: dict[str, list[Credential]] = {}
     for item in credentials:
@@ -50,9 +50,9 @@ def resolve(credentials: Sequence[Credential], image: str) -> Resolution:
 
 
 def missing_host_keys(credentials: Iterable[Credential]) -> tuple[str, ...]:
-    """Return the registries of which there are several namespaces but no key of the host itself.
+    """Return the registries that have namespaced keys but no key for the host itself.
 
-    For an image outside all of these namespaces, the agent sends any one of the credentials.
+    For an image outside these namespaces, the agent sends any one of the credentials.
     """
     namespaces: dict[str, list[str]] = {}
     for item in credentials:

@@ -1,8 +1,8 @@
-"""What is in a target already, and what of it the author meant but the agent cannot read.
+"""Reading of present settings, including logins that the agent cannot read.
 
-The usual accidents, each silent in the agent's log: quotes around the value, an outer ``auths``
-left in, a member that is no registry (``credsStore``), JSON spread over several lines, the
-entries of one format under the name of the other, base64 without padding.
+The usual mistakes, none of them in the agent's log: quotes around the value, an outer ``auths``
+left in, a member that is not a registry (``credsStore``), JSON spread over several lines, entries
+of one format under the name of the other, base64 without padding.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ecsauth.errors import RegistryNameError, SourceError
 
 @dataclass(frozen=True)
 class Present:
-    """The credentials that are in a target already.
+    """The credentials already in a target.
 
     Attributes:
         credentials: at most one per key that the agent can tell apart. A key that the agent
-            matches stands as it is, for a longer one wins over a shorter; others are mended.
-        warnings: what the agent could not read and was recovered, and what is dropped.
+            matches is left alone, because longer keys win over shorter; others are normalised.
+        warnings: what was recovered although the agent could not read it, and what is dropped.
         dropped: True if an entry that may hold a login is not among the credentials.
-        lost: why nothing of a setting that is there can be read, by anybody; else empty.
+        lost: why nothing can be recovered from settings that may hold a login; else empty.
 
     """
 
@@ -48,7 +48,7 @@ class _Found:
 
     def drop(self, text: str, why: str) -> None:
         self.dropped = True
-        self.warnings.append(f"{shown_key(text)}: its present entry is dropped: {why}")
+        self.warnings.append(f"{shown_key(text)}: dropping its present entry: {why}")
 
 
 def read_present(current: EngineAuth, lenient_data: str = "") -> Present:
@@ -56,7 +56,7 @@ def read_present(current: EngineAuth, lenient_data: str = "") -> Present:
 
     Args:
         current: the settings as the agent gets them.
-        lenient_data: the data as the author meant them (see `ecs_config.full_value`).
+        lenient_data: the data as their author meant them (see `env_file.full_value`).
 
     """
     view = decode(current)
@@ -71,7 +71,7 @@ def read_present(current: EngineAuth, lenient_data: str = "") -> Present:
     why = f" ({view.fault})" if view.fault else ""
     if recovered:
         names = ", ".join(item.registry for item in recovered)
-        found.warnings.append(f"unreadable for the agent until now{why}, mended: {names}")
+        found.warnings.append(f"repaired logins that the agent could not read{why}: {names}")
     lost = view.fault if view.fault and not found.logins and _holds_something(current) else ""
     return Present(
         tuple(found.logins.values()), tuple(found.warnings), lost=lost, dropped=found.dropped
@@ -79,13 +79,13 @@ def read_present(current: EngineAuth, lenient_data: str = "") -> Present:
 
 
 def lenient_document(data: str) -> dict[str, Any]:
-    """Return the JSON object that a value of ECS_ENGINE_AUTH_DATA was meant to be, or {}."""
+    """Return the JSON object that an ECS_ENGINE_AUTH_DATA value was meant to be, or {}."""
     document = loads_lenient(data)
     return document if isinstance(document, dict) else {}
 
 
 def lenient_entries(data: str) -> dict[str, dict[str, Any]]:
-    """Return registry → entry as meant, names of fields in lower case; members that are none go."""
+    """Return registry → entry as meant, field names in lower case; other members are left out."""
     document = lenient_document(data)
     if isinstance(document.get("auths"), dict):
         document = document["auths"]
@@ -97,7 +97,7 @@ def lenient_entries(data: str) -> dict[str, dict[str, Any]]:
 
 
 def canonical_match(item: Credential) -> str:
-    """Return what the key would be compared as if it were mended."""
+    """Return the `match` of the key once normalised."""
     try:
         return parse_auth_key(item.auth_key.text).match
     except RegistryNameError:
@@ -105,7 +105,7 @@ def canonical_match(item: Credential) -> str:
 
 
 def _holds_something(current: EngineAuth) -> bool:
-    """Return whether a login may be in settings that nobody can read."""
+    """Return whether settings that cannot be parsed may hold a login."""
     named = go_trim(current.auth_type).strip("'\"").lower()
     return bool(go_trim(current.auth_data).strip("'\"{}[] ")) or (
         named not in ("", DOCKERCFG, DOCKER) and not named.isalpha()
@@ -113,30 +113,30 @@ def _holds_something(current: EngineAuth) -> bool:
 
 
 def _salvage(found: _Found, text: str, entry: Mapping[str, Any]) -> None:
-    """Add the login of an entry unless the agent reads one there already."""
+    """Add an entry's login unless the agent reads one there already."""
     try:
         key = _present_key(text)
         known = found.logins.get(key.match)
         if known is not None and text not in found.read and known.auth_key.spelled != text:
             other, _ = decode_entry(key, entry)
             if other is not None and not other.same_login(known):
-                found.drop(text, f"{known.auth_key.spelled} is there too")
+                found.drop(text, f"{known.auth_key.spelled} is the same registry")
             return
         has_lost_token = bool(entry.get("identitytoken")) and not (known and known.identity_token)
         if key.session or (known and any(known.login) and not has_lost_token):
             return
         credential, _ = decode_entry(key, entry)
     except SourceError as error:
-        found.drop(text, error.message)
+        found.drop(text, error.what)
         return
     if credential is not None:
         found.logins[key.match] = with_known_expiry(credential)
     elif known is None:
-        found.drop(text, "it holds no login")
+        found.drop(text, "it has no login")
 
 
 def _add(found: _Found, item: Credential) -> None:
-    """Add a login that the agent reads; of two for one registry, the key as it stands wins."""
+    """Add a login that the agent reads; of two for one registry, the exact key wins."""
     text = item.auth_key.text
     found.read.add(text)
     try:
@@ -145,25 +145,25 @@ def _add(found: _Found, item: Credential) -> None:
         found.drop(text, error.message)
         return
     if key.session:
-        found.warnings.append(f"{shown_key(text)}: docker login's own session entry is dropped")
+        found.warnings.append(f"{shown_key(text)}: dropping docker login's session entry")
         return
     if not any(item.login) and not key.is_matchable:
-        return  # an outer `auths`: what is in it is recovered
+        return  # an outer `auths`: its entries are recovered
     if any("\ufffd" in part for part in item.login):
-        return  # altered by the agent's reading; what was meant is recovered or named afterwards
+        return  # the agent alters it; what was meant is recovered or reported later
     before = found.logins.get(key.match)
     if before is not None and before.auth_key.rank <= key.rank:
-        found.drop(text, f"{before.auth_key.spelled} is there too")
+        found.drop(text, f"{before.auth_key.spelled} is the same registry")
         return
     if before is not None:
-        found.drop(before.auth_key.spelled, f"{text} is there too")
+        found.drop(before.auth_key.spelled, f"{text} is the same registry")
     elif key.repaired:
         found.warnings.append(f"{shown_key(text)} becomes {key.text}: {key.repaired}")
     found.logins[key.match] = with_known_expiry(replace(item, auth_key=key))
 
 
 def _present_key(text: str) -> AuthKey:
-    """Understand a present key; one that the agent matches is left alone, tail and all."""
+    """Parse a present key; one that the agent matches is left alone, path included."""
     key = parse_auth_key(text)
     raw = strip_scheme(text)
     if key.rank == 1 and not key.is_docker_hub and raw.startswith(f"{key.registry}/"):

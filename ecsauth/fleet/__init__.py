@@ -1,1 +1,1 @@
-"""The same command on many instances, through SSM."""
+"""Runs one command on many instances, through SSM."""

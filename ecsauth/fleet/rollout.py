@@ -1,6 +1,6 @@
-"""Where each instance stands, and what is to be sent next.
+"""The state of a rollout: the status of each instance, and the next command to send.
 
-Which ends count as an error: AWS Systems Manager User Guide, "Understanding command statuses".
+Which statuses count as errors: AWS Systems Manager User Guide, "Understanding command statuses".
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from ecsauth.fleet.values import (
 
 
 class Rollout:
-    """Where each instance stands, and what is to be sent next.
+    """The status of each instance, and the next command to send.
 
-    A command for named instances takes at most `BATCH` of them, and its limits are its own. So the
-    limits for all are kept here: as many commands run at the same time as fit into the
-    concurrency; each is told how many errors are left; the next one is sent only while the errors
-    of all so far are within the limit. An instance that failed, or took too long, is an error;
-    as in SSM, one that could not be reached is none.
+    A command for named instances takes at most `BATCH` of them, and its limits apply to itself
+    alone. So the limits for the whole rollout are enforced here: as many commands run at the same
+    time as the concurrency allows; each gets the number of errors that are left; the next one is
+    sent only while all errors so far are within the limit. An instance that failed or timed out
+    counts as an error; as in SSM, one that could not be reached does not.
 
     Args:
-        instances: those that were found.
-        limits: for all that can be reached; at least one at a time.
-        is_by_tag: one command for all, which finds them itself.
+        instances: the instances that were found.
+        limits: limits for all reachable instances; at least one runs at a time.
+        is_by_tag: send one command for all, for which SSM finds the instances by tag.
 
     """
 
@@ -63,17 +63,17 @@ class Rollout:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """How it stands with each instance, in the order in which they were found."""
+        """The status of each instance, in the order in which they were found."""
         return tuple(self._rows.values())
 
     @property
     def is_stopped(self) -> bool:
-        """Whether there are more errors than may be."""
+        """Whether there are more errors than allowed."""
         return len(self._counted) > self._errors
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing more to send or to wait for."""
+        """Whether nothing is left to send or to wait for."""
         return not any(row.status in OPEN for row in self.rows)
 
     @property
@@ -86,7 +86,7 @@ class Rollout:
         return [command for command in self._commands if self.members(command, *OPEN)]
 
     def unfinished_commands(self) -> list[str]:
-        """Return the open commands, and those that may still reach an instance given up."""
+        """Return the open commands, and those that may still reach an instance we gave up on."""
         late = [command for command, names in self._commands.items() if self._late & names.keys()]
         return list(dict.fromkeys([*self.open_commands(), *late]))
 
@@ -96,7 +96,7 @@ class Rollout:
         return tuple(name for name in names if self._rows[name].status in statuses)
 
     def next_order(self) -> Order | None:
-        """Return what may be sent now; None if nothing."""
+        """Return the next command that may be sent now; None if there is none."""
         if not self._queue or self.is_stopped:
             return None
         lanes = 1 if self._is_by_tag else max(1, self._concurrency // BATCH)
@@ -107,7 +107,7 @@ class Rollout:
         return Order(names, most, self._errors - len(self._counted))
 
     def note_sent(self, sent: Sent) -> None:
-        """Note that the order was sent."""
+        """Record that the order was sent."""
         names = self._queue.popleft()
         for name in names:
             status = GONE if name in sent.gone else SENT
@@ -116,14 +116,14 @@ class Rollout:
             self._commands[sent.command] = dict.fromkeys(names)
 
     def note_seen(self, command: str, seen: Iterable[Invocation]) -> None:
-        """Note what SSM says of a command."""
+        """Record what SSM reports about a command."""
         for item in seen:
             row = self._rows.get(item.instance)
-            if row is None:  # it has got the tag since
+            if row is None:  # it was tagged after the search
                 row = self._rows[item.instance] = Row(item.instance, SENT, command=command)
             self._commands.setdefault(command, {})[item.instance] = None
             if row.status == UNREACHABLE and item.status == SENT:
-                self._late.add(item.instance)  # SSM waits for it, and we do not
+                self._late.add(item.instance)  # SSM still waits for it; the rollout does not
                 continue
             self._late.discard(item.instance)
             said = last_line(item.output) or row.said
@@ -132,24 +132,24 @@ class Rollout:
                 self._counted.add(item.instance)
 
     def give_up(self, status: str) -> None:
-        """Let nothing more be sent; `status` is that of all that were, and have not ended."""
+        """Send nothing more; set `status` for every instance that has not finished."""
         self.drop_queue()
         for row in self.rows:
             if row.status in OPEN:
                 self._set(row.instance, status=status)
 
     def drop_queue(self) -> None:
-        """Let nothing more be sent."""
+        """Send nothing more."""
         for name in (name for names in self._queue for name in names):
             self._set(name, status=NOT_SENT)
         self._queue.clear()
 
     def counts(self) -> dict[str, int]:
-        """Return how many instances have each status, the most frequent first."""
+        """Return status → number of instances, the most frequent first."""
         return dict(Counter(row.status for row in self.rows).most_common())
 
     def all_done(self) -> bool:
-        """Return whether the command was done on every instance."""
+        """Return whether the command succeeded on every instance."""
         return all(row.status == DONE for row in self.rows)
 
     def _set(self, name: str, **values: str) -> None:

@@ -1,4 +1,4 @@
-"""SSM Run Command: find the instances of a cluster or with tags, send them a document, look.
+"""SSM Run Command: finds the instances of a cluster or with tags, sends a document, polls it.
 
 Limits (50 instances in a command, 100 container instances in a description, 2,500 characters of
 output): AWS Systems Manager and Amazon ECS API references.
@@ -36,11 +36,11 @@ _SUBJECT = "fleet"
 
 @dataclass(frozen=True)
 class Group:
-    """Which instances: those of a cluster, or with tags.
+    """Selects instances: those of a cluster, or those with tags.
 
     Attributes:
-        cluster: its name or ARN; empty for tags.
-        tags: key → values, of which an instance has one; it has all keys.
+        cluster: name or ARN of the cluster; empty for tags.
+        tags: key → values; an instance must have every key, with one of its values.
 
     """
 
@@ -58,40 +58,44 @@ def parse_tags(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return key → values for texts KEY=VALUE.
 
     Raises:
-        UsageError: one is none, or there are too many.
+        UsageError: a text is not KEY=VALUE, or there are too many tags.
 
     """
     found: dict[str, tuple[str, ...]] = {}
     for text in texts:
         key, sign, value = text.partition("=")
         if not key or not sign:
-            raise UsageError("a tag is KEY=VALUE", "such as --tag Fleet=web")
+            raise UsageError(
+                "--tag is not KEY=VALUE", "write it as --tag Fleet=web", reference="usage-tag"
+            )
         found[key] = (*found.get(key, ()), value)
     if len(found) > _MAX_TAGS:
-        raise UsageError(f"SSM takes at most {_MAX_TAGS} tags", "name fewer")
+        raise UsageError(
+            f"SSM accepts at most {_MAX_TAGS} tags", "use fewer", reference="usage-tag"
+        )
     return found
 
 
 def _problem(item: Mapping[str, Any]) -> str:
-    """Return what keeps the command from an instance: SSM would skip the step, and call it done."""
+    """Return why the command cannot run on an instance; SSM would skip it and report success."""
     if item.get("PlatformType", "Linux") != "Linux":
         return NOT_LINUX
     return "" if item.get("PingStatus") == "Online" else UNREACHABLE
 
 
 class RunCommand:
-    """A `fleet.Runner`, and what finds the instances.
+    """A `Runner` through SSM; it also finds the instances.
 
     Args:
         aws: makes the calls.
-        identity: as whom.
-        region: empty for the default.
-        group: which instances.
-        document: its name.
-        seconds: how long SSM may try to reach an instance.
+        identity: the identity for the calls.
+        region: AWS region; empty for the default.
+        group: selects the instances.
+        document: name of the SSM document.
+        seconds: how long SSM tries to reach an instance.
 
     Raises:
-        SourceError: there is no region, or no such identity.
+        SourceError: no region is set, or the identity does not exist.
 
     """
 
@@ -107,10 +111,10 @@ class RunCommand:
         self.region = region or _default_region(aws, identity)
 
     def find(self) -> list[Instance]:
-        """Return the instances, each with what keeps the command from it.
+        """Return the instances, each with the reason why the command cannot run on it, if any.
 
         Raises:
-            SourceError: AWS refuses.
+            SourceError: the call to AWS failed.
 
         """
         if not self._group.cluster:
@@ -122,10 +126,10 @@ class RunCommand:
         return [known.get(name, Instance(name, NOT_MANAGED)) for name in names]
 
     def send(self, order: Order) -> Sent:
-        """Send the document; again without the instances that SSM no longer knows.
+        """Send the document; if SSM no longer knows some instances, send it to the others.
 
         Raises:
-            SourceError: AWS refuses.
+            SourceError: the call to AWS failed.
 
         """
         try:
@@ -145,7 +149,7 @@ class RunCommand:
         """Return the invocations of a command.
 
         Raises:
-            SourceError: AWS refuses.
+            SourceError: the call to AWS failed.
 
         """
         parameters = {"CommandId": command, "Details": details, "MaxResults": _PAGE}
@@ -154,10 +158,10 @@ class RunCommand:
         return [_invocation(item) for item in found]
 
     def cancel(self, command: str, instances: Sequence[str]) -> None:
-        """Cancel a command; on all its instances if none is named.
+        """Cancel a command on some instances; on all if none is named.
 
         Raises:
-            SourceError: AWS refuses.
+            SourceError: the call to AWS failed.
 
         """
         only = {"InstanceIds": list(instances)} if instances else {}
@@ -182,10 +186,12 @@ class RunCommand:
             if _code(error) != "InvalidDocument":
                 raise
             raise SourceError(
-                f"{_SUBJECT}: there is no document {self._document} in {self.region}",
+                f"there is no document {self._document} in {self.region}",
                 f"aws ssm create-document --region {self.region} --name {self._document}"
                 " --document-type Command"
                 " --content file://samples/ssm-refresh.json",
+                subject=_SUBJECT,
+                reference="ssm-document-missing",
             ) from error
         return str((answer.get("Command") or {}).get("CommandId", ""))
 
@@ -198,8 +204,10 @@ class RunCommand:
             if _code(error) != "ClusterNotFoundException":
                 raise
             raise SourceError(
-                f"{_SUBJECT}: there is no cluster {cluster} in {self.region}",
-                "look at its name and --region",
+                f"there is no cluster {cluster} in {self.region}",
+                "check its name and --region",
+                subject=_SUBJECT,
+                reference="ecs-cluster-missing",
             ) from error
         found: dict[str, None] = {}
         for part in batches(arns, _DESCRIBED):
@@ -247,13 +255,13 @@ def _default_region(aws: Aws, identity: Identity) -> str:
 
 
 def _code(error: SourceError) -> str:
-    """Return the code that AWS answered with; empty if it did not answer."""
+    """Return AWS's error code; empty if AWS did not answer."""
     response = getattr(error.__cause__, "response", None) or {}
     return str(response.get("Error", {}).get("Code", "")).rpartition("#")[2]
 
 
 def _tag_filters(tags: Mapping[str, tuple[str, ...]]) -> list[dict[str, Any]]:
-    """Return tags as SSM takes them, as targets and as filters."""
+    """Return tags in SSM's form for targets and filters."""
     return [{"Key": f"tag:{key}", "Values": list(values)} for key, values in tags.items()]
 
 

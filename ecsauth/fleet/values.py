@@ -1,6 +1,6 @@
-"""What is known of the instances of a fleet and of a command for them.
+"""Values of a rollout: instances, commands, limits and statuses.
 
-What SSM says of an invocation: AWS Systems Manager User Guide, "Understanding command statuses".
+SSM's statuses of an invocation: AWS Systems Manager User Guide, "Understanding command statuses".
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ecsauth.errors import UsageError
 
 BATCH = 50
-"""SendCommand takes no more instances at once."""
+"""The most instances that SendCommand takes at once."""
 
 WAITING, SENT, RUNNING, DONE = "waiting", "sent", "running", "done"
 FAILED, TIMED_OUT, UNREACHABLE = "failed", "timed out", "unreachable"
@@ -50,13 +50,13 @@ class Limit:
     is_percent: bool = False
 
     def of(self, total: int) -> int:
-        """Return the number for so many instances; a fraction is rounded down."""
+        """Return the number for `total` instances; a fraction is rounded down."""
         return total * self.number // 100 if self.is_percent else self.number
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How many at the same time, and how many errors are still no reason to stop."""
+    """How many instances at the same time, and how many errors are tolerated."""
 
     concurrency: Limit
     errors: Limit
@@ -68,7 +68,7 @@ class Instance:
 
     Attributes:
         name: its id.
-        problem: why the command cannot reach it: `NOT_MANAGED`, `NOT_LINUX` or `UNREACHABLE`;
+        problem: why the command cannot run on it: `NOT_MANAGED`, `NOT_LINUX` or `UNREACHABLE`;
             empty if it can.
 
     """
@@ -82,9 +82,9 @@ class Order:
     """One command to send.
 
     Attributes:
-        instances: to whom; none if it goes by tag.
-        concurrency: to how many at the same time.
-        errors: how many errors are still no reason to stop.
+        instances: the instances; none if they are selected by tag.
+        concurrency: how many instances at the same time.
+        errors: how many errors are tolerated.
 
     """
 
@@ -103,12 +103,12 @@ class Sent:
 
 @dataclass(frozen=True)
 class Invocation:
-    """What SSM says of a command on one instance.
+    """What SSM reports about a command on one instance.
 
     Attributes:
         instance: its id.
         status: one of the constants above.
-        output: what the instance printed, which may be anything.
+        output: the instance's output, which may contain anything.
 
     """
 
@@ -119,7 +119,7 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Row:
-    """How it stands with one instance; `said` is its last line, not yet printable."""
+    """The status of one instance; `said` is its last line of output, not yet made printable."""
 
     instance: str
     status: str
@@ -128,25 +128,29 @@ class Row:
 
 
 def parse_limit(text: str, *, least: int) -> Limit:
-    """Return the limit that a text says, such as ``10%`` or ``5``.
+    """Parse a limit such as ``10%`` or ``5``.
 
     Raises:
-        UsageError: it is none, or less than `least`.
+        UsageError: it is not a limit, or less than `least`.
 
     """
     found = _LIMIT.fullmatch(text)
     if not found or int(found["number"]) < least or (found["percent"] and int(found[1]) > 100):
-        raise UsageError("a limit is a number of instances or a percentage", "such as 5 or 10%")
+        raise UsageError(
+            f"not a number of instances (at least {least}) or a percentage",
+            "write one such as 5 or 10%",
+            reference="usage-limit",
+        )
     return Limit(int(found["number"]), bool(found["percent"]))
 
 
 def batches(names: Sequence[str], size: int = BATCH) -> list[tuple[str, ...]]:
-    """Split names into portions."""
+    """Split names into batches."""
     return [tuple(names[start : start + size]) for start in range(0, len(names), size)]
 
 
 def status_of(status: str, details: str) -> str:
-    """Return ours for SSM's Status and StatusDetails; what is unknown is still to be waited for."""
+    """Map SSM's Status and StatusDetails to ours; an unknown status counts as `SENT`."""
     for text in (details, status):
         meaning = _MEANING.get(text.replace(" ", "").lower())
         if meaning:
@@ -155,7 +159,7 @@ def status_of(status: str, details: str) -> str:
 
 
 def last_line(output: str) -> str:
-    """Return the last line that the instance said, without what SSM adds."""
+    """Return the last line of the instance's output, without the lines that SSM adds."""
     for line in reversed(output.splitlines()):
         text = line.strip()
         if text and not _BY_SSM.fullmatch(text):

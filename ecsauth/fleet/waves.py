@@ -1,4 +1,4 @@
-"""Send, look and wait until a rollout is over."""
+"""Drives a rollout: sends, polls and waits until it is over."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _PATIENCE = 3
 
 
 class Runner(Protocol):
-    """What sends commands to instances. Every method raises SourceError."""
+    """Sends commands to instances. Every method may raise SourceError."""
 
     def send(self, order: Order) -> Sent:
         """Send a command."""
 
     def observe(self, command: str, *, details: bool) -> Sequence[Invocation]:
-        """Return how it stands with each instance; with `details` what each printed."""
+        """Return the status of each instance; with `details` its output too."""
 
     def cancel(self, command: str, instances: Sequence[str]) -> None:
         """Cancel a command on some instances; on all if none is named."""
@@ -30,14 +30,14 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class RolloutPorts:
-    """What a rollout needs of the world.
+    """The clock, outputs and signal handling of a rollout.
 
     Attributes:
         monotonic: seconds.
         sleep: waits that many seconds.
-        on_change: takes the rows whose status is another.
-        warn: takes what must not be missed.
-        whole: signals wait until its end, so that no command is sent and not known.
+        on_change: called with the rows whose status has changed.
+        warn: called with each warning.
+        whole: delays signals until its end, so that every command that was sent is recorded.
 
     """
 
@@ -49,16 +49,16 @@ class RolloutPorts:
 
 
 def run_rollout(rollout: Rollout, runner: Runner, timeout: float, around: RolloutPorts) -> None:
-    """Send, look and wait until it is over; whatever ends it, no command is left behind.
+    """Send, poll and wait until the rollout is over; on any error, cancel its commands.
 
     Args:
-        rollout: changed by this.
-        runner: sends.
-        timeout: seconds for all.
-        around: the world.
+        rollout: the rollout; updated in place.
+        runner: sends the commands.
+        timeout: seconds for the whole rollout.
+        around: the clock, outputs and signal handling.
 
     Raises:
-        SourceError: AWS refused; what had been sent is cancelled.
+        SourceError: a call to AWS failed; the commands that had been sent are cancelled.
 
     """
     try:
@@ -82,7 +82,7 @@ class _Drive:
         self._fetched: set[str] = set()
 
     def run(self, timeout: float) -> None:
-        """Go on until it is over or the time is."""
+        """Continue until the rollout is over or the time is up."""
         end = self._around.monotonic() + timeout
         pause = _FIRST_PAUSE
         while True:
@@ -92,16 +92,16 @@ class _Drive:
             if self._rollout.is_over or left <= 0:
                 break
             self._around.sleep(min(pause, left))
-            self._look()
-            self._stop_if_need_be()
+            self._poll()
+            self._stop_after_errors()
         self._end()
 
     def _end(self) -> None:
-        """Fetch what is missing, and let nothing run on that nobody waits for."""
+        """Fetch the missing output, and cancel commands that still run."""
         try:
             self._fetch_details(self._rollout.commands)
         except SourceError as error:
-            self._around.warn(f"{error}; what the instances said is not shown")
+            self._around.warn(f"{error}; the output of the instances is not shown")
         _cancel_all(self._rollout, self._runner, self._around)
         self._rollout.give_up(TIMED_OUT)
         self._show()
@@ -119,13 +119,13 @@ class _Drive:
                 self._refused += 1
                 if not self._rollout.commands or self._refused > _PATIENCE:
                     raise
-                self._around.warn(f"{error}; trying again")
+                self._around.warn(f"{error}; retrying")
                 return is_any
             self._refused = 0
             is_any = True
 
-    def _look(self) -> None:
-        """Look at each open command, and at what was printed by those that have ended."""
+    def _poll(self) -> None:
+        """Poll the open commands, and fetch the output of those that have ended."""
         try:
             before = self._rollout.open_commands()
             for command in before:
@@ -136,7 +136,7 @@ class _Drive:
             self._missed += 1
             if self._missed > _PATIENCE:
                 raise
-            self._around.warn(f"{error}; looking again")
+            self._around.warn(f"{error}; retrying")
         else:
             self._missed = 0
 
@@ -146,17 +146,18 @@ class _Drive:
                 self._rollout.note_seen(command, self._runner.observe(command, details=True))
                 self._fetched.add(command)
 
-    def _stop_if_need_be(self) -> None:
-        """At too many errors: keep back what has not begun, let finish what has."""
+    def _stop_after_errors(self) -> None:
+        """After too many errors, cancel instances that have not begun; the others may finish."""
         if not self._rollout.is_stopped or self._is_stopping:
             return
         self._is_stopping = True
         self._rollout.drop_queue()
-        self._around.warn("more errors than --max-errors: nothing more is started")
+        self._around.warn("more errors than --max-errors: not sending to more instances")
         for command in self._rollout.open_commands():
             for names in batches(self._rollout.members(command, SENT)):
                 if _cancel(self._runner, command, names, self._around):
-                    # SSM may never list those that it had not begun with; else the next look tells.
+                    # SSM may never list instances that had not begun; if it does, the next poll
+                    # corrects the status.
                     kept_back = [Invocation(name, CANCELLED) for name in names]
                     self._rollout.note_seen(command, kept_back)
 
@@ -172,9 +173,7 @@ def _cancel_all(rollout: Rollout, runner: Runner, around: RolloutPorts) -> None:
     commands = rollout.unfinished_commands()
     done = [command for command in commands if _cancel(runner, command, (), around)]
     if done:
-        around.warn(
-            f"cancelled: {', '.join(done)}; an instance that had begun may finish all the same"
-        )
+        around.warn(f"cancelled: {', '.join(done)}; instances that had begun may still finish")
 
 
 def _cancel(runner: Runner, command: str, instances: Sequence[str], around: RolloutPorts) -> bool:
@@ -182,7 +181,7 @@ def _cancel(runner: Runner, command: str, instances: Sequence[str], around: Roll
         runner.cancel(command, instances)
     except SourceError as error:
         around.warn(
-            f"command {command} was not cancelled ({error.message}); to do it:"
+            f"command {command} was not cancelled ({error.message}); cancel it:"
             f" aws ssm cancel-command --command-id {command}"
         )
         return False

@@ -1,1 +1,1 @@
-"""``docker-credential-ecr-login``: logins for ECR on demand, in docker's helper protocol."""
+"""``docker-credential-ecr-login``: logins for ECR on demand, by docker's helper protocol."""

@@ -1,6 +1,6 @@
-"""The credential helper protocol: a function of the arguments, standard input and a vault.
+"""The credential helper protocol, as a function of the arguments, standard input and a vault.
 
-As in docker-credential-helpers (``credentials/credentials.go``) and the ECR credential helper
+It follows docker-credential-helpers (``credentials/credentials.go``) and the ECR credential helper
 (``ecr-login/ecr.go``): one argument, JSON or an error text on standard output, exit code 1 for
 every error.
 """
@@ -31,47 +31,50 @@ USAGE = f"Usage: {PROGRAM} <store|get|erase|list|version>"
 VERSION = f"{PROGRAM} (ecsauth) {__version__}"
 HELP = f"""{USAGE}
 
-Logins for Amazon ECR on demand, in docker's credential helper protocol: "credsStore": "ecr-login",
-or "credHelpers": {{"HOST": "ecr-login"}}, in ~/.docker/config.json. "ecsauth install helper" does
-that and puts a faster launcher on PATH.
+Returns logins for Amazon ECR on demand, by docker's credential helper protocol. To use it, set
+"credsStore": "ecr-login" or "credHelpers": {{"HOST": "ecr-login"}} in ~/.docker/config.json.
+"ecsauth install helper" does this and installs a faster launcher on PATH.
 
-  get      login for the server URL on standard input, as JSON
-  list     registries whose tokens are cached; asks nobody
-  erase    forget the cached token of the server URL on standard input
+  get      print the login for the server URL on standard input, as JSON
+  list     print the registries whose tokens are cached, without calling AWS
+  erase    remove the cached token for the server URL on standard input
   store    refused: there is nothing to store
   version  print the version; so does -v
 
-  AWS_PROFILE_<account>, AWS_ROLE_ARN_<account>   as whom to log in to the registries of an account
-  AWS_ECR_CACHE_DIR             where tokens are kept (default ~/.ecr); the log is there too
-  AWS_ECR_DISABLE_CACHE         if not empty, none are kept
-  AWS_ECR_IGNORE_CREDS_STORAGE  true: store and erase succeed, so that docker login and logout do
-  ECSAUTH_STRICT                if not empty, a failure of AWS is told on standard output: podman,
-                                skopeo and docker-py show it and stop. By default it is "no login",
-                                as to docker in any case, which goes on anonymously
-  ECSAUTH_DEBUG                 if not empty, reasons go to standard error as well as to the log
+Environment variables:
+
+  AWS_PROFILE_<account>, AWS_ROLE_ARN_<account>   profile or role for the registries of an account
+  AWS_ECR_CACHE_DIR             directory of the token cache and the log (default ~/.ecr)
+  AWS_ECR_DISABLE_CACHE         if not empty, cache no tokens
+  AWS_ECR_IGNORE_CREDS_STORAGE  true: store and erase succeed, and so do docker login and logout
+  ECSAUTH_STRICT                if not empty, print AWS failures on standard output: podman, skopeo
+                                and docker-py show them and stop. By default, the answer is
+                                "credentials not found". docker treats both alike and goes on
+                                anonymously
+  ECSAUTH_DEBUG                 if not empty, print log messages on standard error too
 
 and all variables of the AWS SDK for Python."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the caller gets: text for standard output, without its line break, and exit code."""
+    """The reply to the caller: standard output without the final line break, and exit code."""
 
     text: str = field(repr=False)
     code: int = 0
 
 
 class Vault(Protocol):
-    """Where logins come from."""
+    """Returns logins and forgets them."""
 
     def login(self, server: Server) -> Login:
         """Return the login for a registry; raise SourceError if there is none."""
 
     def forget(self, server: Server) -> None:
-        """Drop the login that is cached for a registry."""
+        """Remove the cached login for a registry."""
 
     def hosts(self) -> Sequence[str]:
-        """Return the hosts whose logins are cached."""
+        """Return the hosts with a cached login."""
 
 
 def serve(
@@ -82,14 +85,14 @@ def serve(
     ignores_storage: bool = False,
     is_strict: bool = False,
 ) -> Reply:
-    """Do one action.
+    """Run one action.
 
     Args:
-        arguments: of the program, without its name.
-        read: reads standard input to its end; called only by actions that need it.
-        vault: where logins come from.
+        arguments: command-line arguments, without the program's name.
+        read: reads all of standard input; called only by actions that need it.
+        vault: returns logins.
         ignores_storage: ``store`` and ``erase`` succeed.
-        is_strict: a failure of AWS is answered with its reason, not with "not found".
+        is_strict: answer an AWS failure with its reason instead of "not found".
 
     """
     if arguments and arguments[0] in ("-v", "--version", "-version"):

@@ -1,1 +1,1 @@
-"""The machine that ecsauth runs on: files, locks, trust, signals, programs."""
+"""The host that ecsauth runs on: files, locks, trust, signals, programs."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Account:
-    """A user other than ourselves, as whom something runs."""
+    """A user account of this host."""
 
     name: str
     uid: int
@@ -19,7 +19,7 @@ class Account:
 
 
 def account_of(name: str) -> Account | None:
-    """Return the account of a user name; None if there is none."""
+    """Return the account of a user name; None if it does not exist."""
     try:
         return _account(pwd.getpwnam(name))
     except KeyError:
@@ -27,7 +27,7 @@ def account_of(name: str) -> Account | None:
 
 
 def owner_of(path: Path) -> Account | None:
-    """Return the owner of a file, if we are root and it is another user's; else None."""
+    """Return a file's owner if ecsauth runs as root and the owner is another user; else None."""
     try:
         uid = path.stat().st_uid
         return _account(pwd.getpwuid(uid)) if os.geteuid() == 0 and uid != 0 else None

@@ -1,9 +1,9 @@
-"""Files that hold secrets: read without surprises, written whole or not at all, one writer.
+"""Files that contain secrets: read safely, written completely or not at all.
 
-What `write_atomic` guarantees: after a crash or a power loss at any moment the path holds the old
-bytes or the new ones, and nobody but the owner could read the new ones at any time. What it does
-not: other hard links to the old file keep the old bytes, and POSIX ACLs are not carried over
-(with mode 0600 they would grant nothing).
+`write_atomic` guarantees: after a crash or a power loss at any moment the path holds the old bytes
+or the new ones, and only the owner can read the new ones at any time. It does not guarantee: other
+hard links to the old file keep the old bytes, and POSIX ACLs are not copied (with mode 0600 they
+would grant nothing).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ecsauth.host.trust import check_owner
 
 PRIVATE = 0o600
 MAX_BYTES = 64 * 1024 * 1024
-"""The largest file that is read: far above any login file, far below what could hurt a host."""
+"""The largest file that is read: far above any login file, far below the memory of a host."""
 _PART_BYTES = 1024 * 1024
 
 _SELINUX = "security.selinux"
@@ -37,10 +37,10 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
 class Readable(Protocol):
-    """What can be read in parts."""
+    """A stream that can be read in parts."""
 
     def read(self, count: int, /) -> bytes:
-        """Return up to so many bytes; none at the end."""
+        """Return up to `count` bytes; none at the end."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class FileState:
 
     Attributes:
         path: the file itself, symlinks followed.
-        data: its bytes; None if there is no file.
-        mode: its permission bits; 0600 if there is no file.
+        data: its bytes; None if it does not exist.
+        mode: its permission bits; 0600 if it does not exist.
 
     """
 
@@ -60,11 +60,11 @@ class FileState:
 
 
 def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """Read a regular file; never blocks on a FIFO and never reads a device.
+    """Read a regular file; never block on a FIFO, never read a device.
 
     Raises:
-        FileNotFoundError: there is none.
-        OSError: any other failure of the system.
+        FileNotFoundError: the file does not exist.
+        OSError: any other system error.
         EcsauthError: not a regular file, or larger than `limit` bytes.
 
     """
@@ -72,7 +72,7 @@ def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes:
 
 
 def read_up_to(file: Readable, count: int) -> bytes:
-    """Read to the end, or `count` bytes; one ``read(count)`` takes that much memory at once."""
+    """Read to the end or up to `count` bytes; a single ``read(count)`` allocates all at once."""
     parts: list[bytes] = []
     while count > 0 and (part := file.read(min(_PART_BYTES, count))):
         parts.append(part)
@@ -81,32 +81,38 @@ def read_up_to(file: Readable, count: int) -> bytes:
 
 
 def read_input(path: Path, hint: str) -> bytes:
-    """Read a file that is only looked at.
+    """Read a file that will not be written.
 
     Args:
         path: the file.
-        hint: what to do if there is none.
+        hint: what to do if it does not exist.
 
     Raises:
-        SourceError: it cannot be read; says why and what to do.
+        SourceError: it cannot be read; it says why and what to do.
 
     """
     try:
         return read_regular(path)
     except FileNotFoundError:
-        raise SourceError(f"{path}: no such file", hint) from None
+        raise SourceError(
+            "no such file", hint, subject=str(path), reference="input-missing"
+        ) from None
     except PermissionError as error:
         raise SourceError(
-            f"{path} cannot be read: permission denied", "run it with sudo"
+            f"{path} cannot be read: permission denied",
+            "run it with sudo",
+            reference="input-unreadable",
         ) from error
     except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+        raise SourceError(
+            f"{path} cannot be read: {error.strerror}", reference="input-unreadable"
+        ) from error
     except EcsauthError as error:
-        raise SourceError(error.message) from error
+        raise error.as_kind(SourceError) from error
 
 
 def locate(path: Path) -> Path:
-    """Return the file that a write to `path` replaces: the end of its symlinks.
+    """Return the file that a write to `path` replaces, symlinks followed.
 
     Raises:
         TargetError: a dangling or untrusted symlink, a missing directory, not a regular file.
@@ -117,7 +123,10 @@ def locate(path: Path) -> Path:
     except FileNotFoundError:
         if not is_directory(path.parent):
             raise TargetError(
-                f"{path}: the directory {path.parent} does not exist", "create it first"
+                f"the directory {path.parent} does not exist",
+                "create it first",
+                subject=str(path),
+                reference="target-directory-missing",
             ) from None
         return path
     except OSError as error:
@@ -125,17 +134,17 @@ def locate(path: Path) -> Path:
     if stat.S_ISLNK(status.st_mode):
         return _follow(path, status)
     if not stat.S_ISREG(status.st_mode):
-        raise TargetError(f"{path} is {_kind(status.st_mode)}, not a regular file")
+        raise _irregular(path, status.st_mode).as_kind(TargetError)
     return path
 
 
 def previous_path(path: Path) -> Path:
-    """Return where the bytes before the last write of `path` are kept."""
+    """Return the path of the backup that the last write of `path` kept."""
     return path.with_name(f"{path.name}.ecsauth-previous")
 
 
 def read_state(path: Path) -> FileState:
-    """Read what a later `write_atomic` will replace.
+    """Read the file that a later `write_atomic` will replace.
 
     Raises:
         TargetError: the path cannot be a target, or cannot be read.
@@ -151,17 +160,19 @@ def read_state(path: Path) -> FileState:
     except OSError as error:
         raise target_error(path, error, "cannot be read") from error
     except EcsauthError as error:
-        raise TargetError(error.message, error.hint) from error
+        raise error.as_kind(TargetError) from error
 
 
 def make_private(path: Path) -> int | None:
-    """Take a file from the eyes of others without writing it; no symlink is followed.
+    """Remove group and other permissions of a file; its content is not written.
+
+    A symlink is not followed.
 
     Returns:
-        Its mode before; None if it was private already.
+        The previous mode; None if the file was already private.
 
     Raises:
-        TargetError: it cannot be done.
+        TargetError: the mode cannot be changed.
 
     """
     try:
@@ -186,24 +197,24 @@ def write_atomic(
     *,
     keeps: bool = True,
 ) -> None:
-    """Replace the file at `path` (no symlink, see `locate`) by `data`, or leave it as it is.
+    """Replace the file at `path` (not a symlink, see `locate`) by `data`, or leave it unchanged.
 
-    With `previous`, the file is replaced only if it still has these bytes, and they are kept in a
-    file beside it, written the same way as the last step before the rename.
+    With `previous`, the file is replaced only if it still has these bytes. They are kept in a
+    backup beside it, written the same way as the last step before the rename.
 
-    Written beside, fsynced, renamed over the old file; then the directory is fsynced, so that
-    the rename itself outlives a power loss. Owner, group and SELinux label are the old file's;
-    the mode is 0600 less what the old one lacked.
+    The new file is written beside the old one, fsynced and renamed over it. Then the directory is
+    fsynced, so that the rename survives a power loss. Owner, group and SELinux label are the old
+    file's; the mode is 0600 without the bits that the old mode lacked.
 
     Args:
         path: the file; its directory must exist.
         data: its new bytes.
-        previous: what was there when it was read; None replaces whatever is there.
-        mode: for a file without secrets, wider than 0600, whatever it was.
-        keeps: whether the bytes of `previous` are kept beside it.
+        previous: the file as it was read; None replaces it whatever it contains.
+        mode: a wider mode than 0600, for a file without secrets; it replaces the old mode.
+        keeps: whether to keep the bytes of `previous` in a backup.
 
     Raises:
-        ConflictError: somebody else has changed the file since; that stays.
+        ConflictError: another process has changed the file since; its change stays.
         TargetError: nothing was replaced; the path and the reason are named.
 
     """
@@ -225,7 +236,7 @@ def write_atomic(
         raise target_error(temporary if is_other else path, error) from error
     except UnsettledError:
         raise
-    except BaseException:  # Ctrl-C, or an error that names its path already
+    except BaseException:  # Ctrl-C, or an error that already names its path
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
@@ -233,19 +244,37 @@ def write_atomic(
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise ConflictError(
-            f"{path} was changed by somebody else at the same moment", "run this again"
+            f"{path} was changed by another process at the same moment", "run this again"
         )
-    # The new file is in place; a directory that cannot be fsynced (some network file systems)
-    # only means that a power loss may bring back the old one, whole.
+    # The new file is in place. If the directory cannot be fsynced (some network file systems), a
+    # power loss may bring back the complete old file.
+    with contextlib.suppress(OSError):
+        _fsync_directory(path.parent)
+
+
+def restore_previous(path: Path, state: FileState) -> None:
+    """Replace a file by its backup with a rename, which needs no disk space.
+
+    Raises:
+        ConflictError: another process has changed the file since it was read as `state`.
+        TargetError: the backup cannot be renamed.
+
+    """
+    try:
+        is_done = put_in_place(previous_path(path), path, state.data)
+    except OSError as error:
+        raise target_error(path, error, "was not restored") from error
+    if not is_done:
+        raise ConflictError(f"{path} was changed by another process at the same moment")
     with contextlib.suppress(OSError):
         _fsync_directory(path.parent)
 
 
 def remove(path: Path) -> None:
-    """Remove a file for good: a power loss does not bring it back.
+    """Remove a file durably: it does not reappear after a power loss.
 
     Raises:
-        TargetError: it is still there.
+        TargetError: it was not removed.
 
     """
     try:
@@ -259,55 +288,76 @@ def remove(path: Path) -> None:
 
 
 def is_there(path: Path) -> bool:
-    """Return whether there is something; what cannot be looked at is not."""
+    """Return whether the path exists; False if that cannot be determined."""
     with contextlib.suppress(OSError):
         return path.exists()
     return False
 
 
 def is_directory(path: Path) -> bool:
-    """Return whether there is a directory; what cannot be looked at is none."""
+    """Return whether the path is a directory; False if that cannot be determined."""
     with contextlib.suppress(OSError):
         return path.is_dir()
     return False
 
 
 def close_quietly(descriptor: int) -> None:
-    """Close what was only read or locked, or is on the disk already: no error there matters.
+    """Close a descriptor and ignore errors; for files that were read, locked or already fsynced.
 
-    Linux has let go of the descriptor whatever it answers (close(2)).
+    Linux releases the descriptor even if it returns an error (close(2)).
     """
     with contextlib.suppress(OSError):
         os.close(descriptor)
 
 
 def target_error(path: Path, error: OSError, failed: str = "was not written") -> TargetError:
-    """Say what a failed system call means for a target and what to do."""
+    """Return our error for a failed system call on a target: why, and what to do."""
     is_root = os.geteuid() == 0
-    hints = {
-        errno.EACCES: "look for a denial by SELinux or AppArmor" if is_root else "run it with sudo",
-        errno.EPERM: "look for chattr +i" if is_root else "run it with sudo",
-        errno.EBUSY: "it is a mount point: mount its directory instead of the file",
-        errno.EROFS: "the file system is mounted read-only",
-        errno.ENOSPC: "free some space and run it again",
-        errno.EDQUOT: "free some space or raise the quota and run it again",
-        errno.EFBIG: "raise the file size limit (ulimit -f)",
-        errno.ENOLCK: "its file system has no locks: take a directory on another",
-        errno.ELOOP: "its symlinks lead in a circle or end at the lock file",
+    advice = {
+        errno.EACCES: (
+            "target-permission-denied",
+            "check for a denial by SELinux or AppArmor" if is_root else "run it with sudo",
+        ),
+        errno.EPERM: (
+            "target-permission-denied",
+            "check for an immutable flag (lsattr)" if is_root else "run it with sudo",
+        ),
+        errno.EBUSY: (
+            "target-mount-point",
+            "it is a mount point: mount its directory instead of the file",
+        ),
+        errno.EROFS: (
+            "target-read-only",
+            "remount its file system read-write, or choose another path",
+        ),
+        errno.ENOSPC: ("target-no-space", "free some space and run it again"),
+        errno.EDQUOT: ("target-no-space", "free some space or raise the quota and run it again"),
+        errno.EFBIG: ("target-no-space", "raise the file size limit (ulimit -f)"),
+        errno.ENOLCK: (
+            "target-no-locks",
+            "its file system has no locks: choose a directory on another one",
+        ),
+        errno.ELOOP: (
+            "target-symlink-invalid",
+            "its symlinks form a loop, or the lock file is a symlink: remove the link",
+        ),
     }
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return TargetError(f"{path} {failed}: {reason}", hints.get(error.errno or 0, ""))
+    reference, hint = advice.get(error.errno or 0, ("target-io-failed", ""))
+    return TargetError(f"{path} {failed}: {reason}", hint, reference=reference)
 
 
 def temporary_path(path: Path) -> Path:
-    """Return where the new bytes of `path` are written first."""
+    """Return the path where the new bytes of `path` are written first."""
     return path.with_name(f".{path.name}.ecsauth-new")
 
 
 def _check_inode(temporary: Path, inode: int, path: Path) -> None:
-    """Refuse a temporary file that is not ours: where no lock is held, or a lock does not hold."""
+    """Refuse a temporary file that another process has replaced, with no lock or a broken one."""
     if temporary.lstat().st_ino != inode:
-        raise LockTimeoutError(f"{path}: another ecsauth writes it too", "run this again")
+        raise LockTimeoutError(
+            "another process is writing it too", "run this again", subject=str(path)
+        )
 
 
 def _read(path: Path, limit: int, flags: int = 0) -> tuple[bytes, os.stat_result]:
@@ -315,20 +365,24 @@ def _read(path: Path, limit: int, flags: int = 0) -> tuple[bytes, os.stat_result
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise EcsauthError(f"{path} is {_kind(status.st_mode)}, not a regular file")
+            raise _irregular(path, status.st_mode)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = read_up_to(file, limit + 1)
     finally:
         close_quietly(descriptor)
     if len(data) > limit:
-        raise EcsauthError(f"{path} is more than the {limit:,} bytes that are read")
+        raise EcsauthError(
+            f"{path} has more than the {limit:,} bytes allowed", reference="file-too-large"
+        )
     return data, status
 
 
 def _follow(path: Path, status: os.stat_result) -> Path:
     if status.st_uid not in (0, os.geteuid()):
         raise TargetError(
-            f"{path} is a symlink of another user (uid {status.st_uid})", "remove it if in doubt"
+            f"{path} is a symlink of another user (uid {status.st_uid})",
+            "remove it if in doubt",
+            reference="target-untrusted",
         )
     try:
         real = path.resolve(strict=True)
@@ -336,28 +390,40 @@ def _follow(path: Path, status: os.stat_result) -> Path:
         raise TargetError(
             f"{path} is a symlink to {path.readlink()}, which does not exist",
             "create that file or remove the link",
+            reference="target-symlink-invalid",
         ) from None
     except (OSError, RuntimeError) as error:
-        raise TargetError(f"{path}: its symlink cannot be followed") from error
+        raise TargetError(
+            "its symlink cannot be followed", subject=str(path), reference="target-symlink-invalid"
+        ) from error
     if not real.is_file():
-        raise TargetError(f"{path} leads to {real}, which is not a regular file")
+        raise TargetError(
+            f"{path} is a symlink to {real}, which is not a regular file",
+            reference="file-not-regular",
+        )
     return real
 
 
+def _irregular(path: Path, mode: int) -> EcsauthError:
+    return EcsauthError(
+        f"{path} is {_kind(mode)}, not a regular file", reference="file-not-regular"
+    )
+
+
 def _write_temporary(temporary: Path, path: Path, data: bytes, mode: int) -> int:
-    """Write the new file beside; return its inode."""
+    """Write the new file beside the old one; return its inode."""
     try:
         old: os.stat_result | None = path.lstat()
     except FileNotFoundError:
         old = None
     if old is not None and stat.S_ISLNK(old.st_mode):
-        old = None  # a link in place of a file that is ours: the link itself is replaced
+        old = None  # a file of ours has become a symlink: the link itself is replaced
     if old is not None:
         check_owner(path, old)
     if old is not None and os.geteuid() and not os.access(path, os.W_OK, effective_ids=True):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # root may, or is told why
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # for root, the kernel says
     with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()  # left by a crash: whoever writes this holds a lock
+        temporary.unlink()  # left by a crash: the writer of this path holds the lock
 
     def prepare(descriptor: int) -> None:
         if old is not None:
@@ -375,17 +441,17 @@ def write_new(
     finish: Callable[[int], None],
     folder: int | None = None,
 ) -> int:
-    """Write a file that must not exist yet, with mode 0600; return its inode.
+    """Create a file with mode 0600; it must not exist yet. Return its inode.
 
     Args:
-        name: of the file.
+        name: name of the file, or its path.
         data: its bytes.
-        prepare: is given the descriptor before anything is written.
-        finish: is given it when everything is written.
-        folder: descriptor of its folder; None if `name` is a path.
+        prepare: called with the descriptor before anything is written.
+        finish: called with the descriptor after everything is written.
+        folder: descriptor of its directory; None if `name` is a path.
 
     Raises:
-        OSError: it is not written, or not whole.
+        OSError: it was not written, or not completely.
 
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -406,7 +472,7 @@ def _keep_identity(descriptor: int, path: Path, old: os.stat_result) -> None:
     try:
         label = os.getxattr(path, _SELINUX)
     except OSError:
-        return  # no SELinux here
+        return  # the file system has no SELinux labels
     if os.getxattr(descriptor, _SELINUX) != label:
         os.setxattr(descriptor, _SELINUX, label)
 

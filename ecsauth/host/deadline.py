@@ -1,8 +1,7 @@
-"""Calls that are not waited for longer than a limit, whatever they do.
+"""Calls with a time limit for their whole duration.
 
-Time limits of sockets are for each packet, and some calls have none. So the call runs in a daemon
-thread, which is left behind when the limit has passed: a server that sends one byte a second keeps
-no one waiting.
+Socket timeouts apply to each packet, and some calls have none. So the call runs in a daemon thread,
+which is abandoned when the limit has passed: a server that sends one byte a second cannot block.
 """
 
 from __future__ import annotations
@@ -18,15 +17,16 @@ class DeadlineError(Exception):
 
 
 class NoThreadError(Exception):
-    """No thread could be started: too little memory, or too many of them."""
+    """No thread could be started: too little memory, or too many threads."""
 
 
 class BackgroundCall(Generic[_T]):
     """A call that has been started.
 
     Args:
-        work: is called in a thread of its own; what it raises is kept, and not printed.
-        stack_bytes: of the thread; 0 for the usual 8 MB, which count against a limit of memory.
+        work: called in a separate thread; `result` raises what it raises.
+        stack_bytes: stack size of the thread; 0 for the default 8 MB, which count against a memory
+            limit.
 
     Raises:
         NoThreadError: no thread could be started.
@@ -57,7 +57,7 @@ class BackgroundCall(Generic[_T]):
         """Return what the call returned, or raise what it raised.
 
         Raises:
-            DeadlineError: it has done neither within so many seconds.
+            DeadlineError: the call has not ended within `seconds`.
 
         """
         if not self._done.wait(seconds):
@@ -75,5 +75,5 @@ class BackgroundCall(Generic[_T]):
 
 
 def call_within(seconds: float, work: Callable[[], _T], stack_bytes: int = 0) -> _T:
-    """Return what `work` returns; see `BackgroundCall` for what is raised."""
+    """Return what `work` returns; raises as `BackgroundCall` and its `result` do."""
     return BackgroundCall(work, stack_bytes).result(seconds)

@@ -1,4 +1,4 @@
-"""One writer of a file at a time."""
+"""File locks: one writer of a file at a time."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def locked(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[None]:
-    """Hold the one lock of the writers of `path` for the ``with`` block.
+    """Hold the writers' lock of `path` for the ``with`` block.
 
-    What a writer that was killed has left of a new file is removed.
+    A partial new file of a killed writer is removed.
 
-    The lock is a file of its own beside the target (0600: nobody else can hold it up) and stays
-    there, because removing it would let two writers in. The kernel lets go of it when a process
+    The lock is a separate file beside the target (0600: no other user can hold it). It is never
+    removed, because that would let two writers in. The kernel releases the lock when the process
     dies.
 
     Args:
@@ -40,8 +40,8 @@ def locked(
         sleep: waits that many seconds.
 
     Raises:
-        LockTimeoutError: somebody else held it all the time; his process id is named.
-        TargetError: the lock file cannot be made.
+        LockTimeoutError: another process held it all the time; its process id is named.
+        TargetError: the lock file cannot be created.
 
     """
     lock = path.with_name(f".{path.name}.ecsauth-lock")
@@ -51,21 +51,21 @@ def locked(
     except OSError as error:
         raise target_error(path, error) from error
     try:
-        check_owner(lock, os.fstat(descriptor))  # he could hold it for ever
+        check_owner(lock, os.fstat(descriptor))  # another owner could hold it forever
         _acquire(descriptor, path, timeout, clock, sleep)
         with contextlib.suppress(OSError):
-            temporary_path(path).unlink()  # left by a crash: nobody else is writing it
+            temporary_path(path).unlink()  # left by a crash: no other process is writing it
         yield
     finally:
         close_quietly(descriptor)
 
 
 def sweep(path: Path) -> None:
-    """Remove what a writer of `path` that was killed has left, if nobody is writing it now."""
+    """Remove the temporary file of a killed writer of `path`, unless a writer is active."""
     with contextlib.suppress(OSError, EcsauthError):
         temporary_path(path).lstat()
         with locked(path, 0):
-            pass  # whoever gets the lock removes it
+            pass  # taking the lock removes the file
 
 
 def _acquire(
@@ -82,8 +82,9 @@ def _acquire(
         except BlockingIOError:
             if clock() >= end:
                 raise LockTimeoutError(
-                    f"{path}: {_holder(descriptor)} has held its lock for {timeout:g} s",
-                    "wait for it or end it, then run this again",
+                    f"{_holder(descriptor)} has held its lock for {timeout:g} s",
+                    "wait for that process or end it, then run this again",
+                    subject=str(path),
                 ) from None
             sleep(_POLL_SECONDS)
         except OSError as error:

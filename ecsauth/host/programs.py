@@ -1,4 +1,4 @@
-"""Run a program of the system to its end."""
+"""Runs programs of the system."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 _LIMIT_SECONDS = 150.0
-"""Longer than a unit has by default to stop (90 s, systemd-system.conf(5))."""
+"""Longer than systemd's default stop timeout (90 s, systemd-system.conf(5))."""
 
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -16,7 +16,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True)
 class Completed:
-    """What a program did: its exit code, and the first line of what it said."""
+    """The result of a program: its exit code, and the first line of its output."""
 
     code: int
     said: str = ""
@@ -26,7 +26,7 @@ RunProgram = Callable[[Sequence[str]], Completed]
 
 
 def run_program(command: Sequence[str]) -> Completed:
-    """Run a program of the system to its end; never raises."""
+    """Run a program and wait for it; never raises."""
     path = f"{os.environ.get('PATH', '')}:{_PATH}"
     environment = {**os.environ, "PATH": path, "LC_ALL": "C"}
     try:
@@ -41,7 +41,7 @@ def run_program(command: Sequence[str]) -> Completed:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Completed(124, f"no end within {_LIMIT_SECONDS:g} s")
+        return Completed(124, f"timed out after {_LIMIT_SECONDS:g} s")
     except OSError as error:
         return Completed(127, error.strerror or "cannot be run")
     lines = (done.stdout.strip() or done.stderr.strip()).splitlines()

@@ -1,4 +1,4 @@
-"""Tell systemd how a service is (sd_notify(3)); silent where nobody asks."""
+"""Reports a service's state to systemd (sd_notify(3)); does nothing outside of systemd."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Notifier:
     """Sends datagrams to the socket that systemd names in NOTIFY_SOCKET.
 
     Attributes:
-        watchdog_seconds: how often systemd wants to hear that we live; 0 if it does not.
+        watchdog_seconds: interval of the watchdog messages; 0 if systemd expects none.
 
     """
 
@@ -21,7 +21,7 @@ class Notifier:
         self.watchdog_seconds = _watchdog_seconds(environment) if self._address else 0.0
 
     def send(self, message: str) -> None:
-        """Send lines such as ``READY=1``; that nobody listens is no failure."""
+        """Send lines such as ``READY=1``; failures are ignored."""
         if not self._address:
             return
         address = self._address
@@ -35,7 +35,7 @@ class Notifier:
 
 
 def _watchdog_seconds(environment: Mapping[str, str]) -> float:
-    """Return half of the time after which systemd would take us for dead."""
+    """Return half of systemd's watchdog timeout; 0 if this process has none."""
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
     try:

@@ -1,4 +1,4 @@
-"""Signals that wait until what must not be cut off is over."""
+"""Delays signals while an operation must not be interrupted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def signals_held_off() -> Iterator[None]:
-    """Hold off Ctrl-C and the like for the ``with`` block; they have their effect after it."""
+    """Delay SIGINT, SIGTERM and SIGHUP until the ``with`` block has ended."""
     caught: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     if threading.current_thread() is not threading.main_thread():

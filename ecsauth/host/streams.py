@@ -1,4 +1,4 @@
-"""Write to a stream, to the last byte."""
+"""Writes to a stream completely."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from ecsauth.errors import TargetError
 
 
 def write_stream(stream: BinaryIO, text: bytes) -> None:
-    """Write and flush.
+    """Write all bytes and flush.
 
     Raises:
-        BrokenPipeError: the reader went away.
-        TargetError: the bytes could not be written (a full disk).
+        BrokenPipeError: the reader has closed the stream.
+        TargetError: the bytes could not be written (such as a full disk).
 
     """
     try:
         rest = memoryview(text)
-        while rest:  # an unbuffered stream (PYTHONUNBUFFERED) writes a part at a time
+        while rest:  # an unbuffered stream (PYTHONUNBUFFERED) may write only a part
             rest = rest[stream.write(rest) or 0 :]
         stream.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise TargetError(f"standard output was not written: {error.strerror}") from error
+        raise TargetError(
+            f"standard output was not written: {error.strerror}", reference="output-not-written"
+        ) from error

@@ -1,9 +1,9 @@
-"""Put a file in the place of another, if that is still what was read.
+"""Replaces a file by another, if it still has the bytes that were read.
 
-renameat2(2) swaps two names in one step, so that somebody who saves the other file at the same
-moment loses nothing: what is aside then is compared, and swapped back if it is not what was read.
-Where the kernel or the file system cannot do that, the file is compared just before a plain rename,
-which leaves a gap of microseconds.
+renameat2(2) swaps two names in one step, so a process that saves the file at the same moment loses
+nothing: the old file is compared after the swap, and swapped back if it is not what was read. Where
+the kernel or the file system cannot swap, the file is compared just before a plain rename, which
+leaves a gap of microseconds.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ _AT_FDCWD = -100
 _NO_REPLACE, _EXCHANGE = 1, 2  # linux/fs.h
 _CANNOT = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM})
 _NUMBERS = {"x86_64": 316, "aarch64": 276}
-"""Of the system call, for C libraries that do not name it (before glibc 2.28: Amazon Linux 2)."""
+"""System call numbers, for C libraries without renameat2 (before glibc 2.28: Amazon Linux 2)."""
 _MAX_SWAPS = 100
 
 
 def put_in_place(temporary: Path, path: Path, expected: bytes | None) -> bool:
-    """Rename `temporary` to `path`; False if something else is there than was expected.
+    """Rename `temporary` to `path`; return False if `path` is not as expected.
 
     Args:
-        temporary: is gone if that was done, and untouched if not.
-        path: its directory is that of `temporary`.
-        expected: the bytes of the regular file at `path`; None if there is to be none.
+        temporary: the new file; gone if it was renamed, else unchanged.
+        path: the file to replace, in the same directory.
+        expected: the bytes that `path` must have; None if it must not exist.
 
     Raises:
-        OSError: `path` and `temporary` are as before.
-        UnsettledError: what somebody else has written to `path` is beside it now.
+        OSError: nothing was renamed.
+        UnsettledError: another process wrote `path` too; its version is now beside it.
 
     """
     with signals_held_off():
@@ -51,12 +51,12 @@ def put_in_place(temporary: Path, path: Path, expected: bytes | None) -> bool:
             return True
         try:
             is_expected = _content(temporary) == expected
-        except BaseException as error:  # no memory: what is aside may be somebody's
+        except BaseException as error:  # out of memory: the old file may be another process's
             raise _unsettled(temporary, path) from error
         if not is_expected:
             _swap_back(temporary, path)
             return False
-        with contextlib.suppress(OSError):  # else the next write removes it
+        with contextlib.suppress(OSError):  # if it stays, the next write removes it
             temporary.unlink()
         return True
 
@@ -69,7 +69,7 @@ def _compare_and_rename(temporary: Path, path: Path, expected: bytes | None) -> 
 
 
 def _swap_back(temporary: Path, path: Path) -> None:
-    """Swap until what was put at `path` last is what comes back: nobody has saved in between."""
+    """Swap back; repeat if another process has saved the file in between."""
     failure: OSError | None = None
     try:
         ours = _identity(path)
@@ -85,15 +85,15 @@ def _swap_back(temporary: Path, path: Path) -> None:
 
 
 def _unsettled(temporary: Path, path: Path) -> UnsettledError:
-    """Put what is aside where no later write removes it."""
+    """Move the other version to a name that no later write removes."""
     aside = path.with_name(f"{path.name}.ecsauth-conflict")
     try:
         temporary.replace(aside)
     except OSError:
         aside = temporary
     return UnsettledError(
-        f"{path} was saved by somebody else at the same moment: that is in {aside}",
-        "look at both, and take the right one",
+        f"{path} was saved by another process at the same moment; the other version is {aside}",
+        "compare the two files and keep the right one",
     )
 
 
@@ -103,7 +103,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _content(path: Path) -> bytes | None:
-    """Return the bytes of a regular file; None if there is none, or something else."""
+    """Return the bytes of a regular file; None if it is missing, unreadable or not regular."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -124,10 +124,10 @@ def _rename(old: Path, new: Path, flags: int) -> None:
     """Call renameat2(2).
 
     Raises:
-        OSError: it failed, or there is none.
+        OSError: it failed, or the system has no such call.
 
     """
-    import ctypes  # takes longer than to find that there is nothing to write
+    import ctypes  # slow to load, and most runs write nothing
 
     library = ctypes.CDLL(None, use_errno=True)
     given = (_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), flags)

@@ -1,4 +1,4 @@
-"""Who else could put something in the place of what is ours."""
+"""Checks whether other users could replace files that ecsauth reads or writes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _MAX_LINKS = 40
 
 
 def untrusted_path_reason(path: Path, *, root_alone: bool = False) -> str:
-    """Say who else could lead us from this folder to another; empty if nobody could.
+    """Say why another user could redirect this path; empty if none could.
 
-    That is whoever may rename what is on the way to it, or owns a symlink there. A folder like
-    /tmp (sticky) is no fault: in it, others cannot touch what is ours.
+    That is a user who can rename a part of the path, or who owns a symlink in it. A sticky folder
+    such as /tmp is fine: others cannot rename our files in it.
     """
     here, rest, links = Path("/"), list(reversed(path.absolute().parts[1:])), 0
     while True:
@@ -40,15 +40,15 @@ def untrusted_path_reason(path: Path, *, root_alone: bool = False) -> str:
 def untrusted_folder_reason(
     folder: Path, status: os.stat_result, *, root_alone: bool = False
 ) -> str:
-    """Say who else may rename what is ours in a folder; empty if nobody may.
+    """Say why another user could rename our files in a folder; empty if none could.
 
-    Trusted are
+    Trusted users are
 
-    1. root and we;
-    2. who has called sudo, for we do what he typed;
-    3. in a user namespace, those outside of it, for nobody in it can act for them
+    1. root and the user that ecsauth runs as;
+    2. the user who called sudo, because ecsauth runs on their behalf;
+    3. in a user namespace, users outside of it, because no process in it can act as them
        (user_namespaces(7));
-    4. whom ECSAUTH_TRUSTED_UIDS names; ``all`` is everybody, for a container's volumes.
+    4. the users in ECSAUTH_TRUSTED_UIDS; ``all`` means every user, for volumes of containers.
     """
     named = os.environ.get("ECSAUTH_TRUSTED_UIDS", "")
     if named == "all":
@@ -63,15 +63,20 @@ def untrusted_folder_reason(
 
 
 def check_owner(path: Path, status: os.stat_result) -> None:
-    """Refuse another user's file where he may have put it himself.
+    """Refuse another user's file in a directory that other users can write.
 
-    A file keeps its owner, so that he would be given what is written.
+    That user may have put it there, and the new file would keep its owner, who could read it.
+
+    Raises:
+        TargetError: the file is refused.
+
     """
     if status.st_uid not in (0, os.geteuid()) and _is_shared(path.parent.stat()):
         raise TargetError(
             f"{path} belongs to another user (uid {status.st_uid}), in a directory that others"
             " can write",
             "remove it if in doubt",
+            reference="target-untrusted",
         )
 
 
@@ -80,7 +85,7 @@ def _numbers(text: str) -> set[int]:
 
 
 def _is_outside(uid: int) -> bool:
-    """Return whether a user is one whom this user namespace has no number for."""
+    """Return whether this user namespace has no number of its own for a user."""
     try:
         overflow = int(Path("/proc/sys/kernel/overflowuid").read_text("ascii"))
         known = Path("/proc/self/uid_map").read_text("ascii").split()

@@ -1,1 +1,1 @@
-"""What is put in place on a host: systemd units, docker's configuration, archives."""
+"""Files to install on a host: systemd units, docker configuration, archives."""

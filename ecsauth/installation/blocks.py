@@ -1,4 +1,4 @@
-"""The helper in the configuration of others: text to be pasted, for those who keep it elsewhere.
+"""Configuration text that names the helper, to paste into files that ecsauth does not edit.
 
 Sources: GitLab Runner's "Use statically defined credentials" (DOCKER_AUTH_CONFIG may name helpers,
 which the runner's own process calls), docker/cli ``cli/config/configfile/file.go``,
@@ -17,37 +17,43 @@ KINDS = ("docker", "podman", "registries-conf", "gitlab-runner")
 
 _GITLAB = """\
 # In config.toml of GitLab Runner, under [[runners]], for the executors docker and docker+machine.
-# The runner's own process asks the helper: it must be on the PATH of its service, and the AWS
-# credentials in its context (the instance profile of the host on which the runner runs).
+# The runner's own process calls the helper: the helper must be on the PATH of its service, and AWS
+# credentials must be available to it (such as the instance profile of the runner's host).
 environment = [{setting}]
 """
 _REGISTRIES = """\
 # In /etc/containers/registries.conf or ~/.config/containers/registries.conf, before any [[table]]:
-# podman, skopeo and buildah ask the helper for every registry that no login file names.
+# podman, skopeo and buildah call the helper for every registry without an entry in a login file.
 credential-helpers = ["containers-auth.json", {helper}]
 """
 
 
 def block(kind: str, registries: Sequence[str], *, is_store: bool) -> str:
-    """Return the text.
+    """Return the configuration text.
 
     Args:
         kind: one of `KINDS`.
-        registries: hosts that the helper is for.
-        is_store: it is for all registries.
+        registries: hosts for which the helper is used.
+        is_store: use it for all registries.
 
     Raises:
-        UsageError: nothing says what it is for, or that kind cannot say it.
+        UsageError: there are no registries, or this kind of file cannot name a store.
 
     """
     if kind == "registries-conf":
         return _REGISTRIES.format(helper=json.dumps(HELPER))
     if kind == "podman" and is_store:
         raise UsageError(
-            "podman knows no credsStore", "name the registries, or --print registries-conf"
+            "podman does not support credsStore",
+            "name the registries, or use --print registries-conf",
+            reference="usage-print",
         )
     if not registries and not is_store:
-        raise UsageError("no REGISTRY is given", "name them, or --store for all")
+        raise UsageError(
+            "no REGISTRY given",
+            "name the registries, or use --store for all",
+            reference="usage-registry-missing",
+        )
     document: dict[str, object] = {}
     if registries:
         document["credHelpers"] = dict.fromkeys(registries, HELPER)

@@ -1,8 +1,8 @@
-"""The helper's place in docker's ``config.json``: put in and taken out, all else kept.
+"""Add the helper to docker's ``config.json`` or remove it; all other members are kept.
 
 Sources of the rules: docker/cli ``cli/config/configfile/file.go`` (``credHelpers`` names a helper
 for one registry, ``credsStore`` one for all; member names in any case, as Go reads them) and the
-troubleshooting section of the Amazon ECR credential helper (a login left over in ``auths``).
+troubleshooting section of the Amazon ECR credential helper (a login left in ``auths``).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _SECRETS = frozenset({"auth", "password", "identitytoken", "registrytoken"})
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be so.
+    """The wanted state.
 
     Attributes:
-        registries: hosts that the helper is for.
-        is_store: it is for all registries.
-        logs_out: logins left over in ``auths`` go.
+        registries: hosts for which the helper is used.
+        is_store: use it for all registries.
+        logs_out: remove logins left in ``auths``.
 
     """
 
@@ -39,7 +39,7 @@ class Wanted:
 
 @dataclass
 class Edited:
-    """The new text; `changes` and `warnings` are lines for people. No changes: the same text."""
+    """The new text, with `changes` and `warnings` as lines to print; same text if no changes."""
 
     text: bytes = field(repr=False)
     changes: list[str] = field(default_factory=list)
@@ -47,15 +47,15 @@ class Edited:
 
 
 def put_in(data: bytes, wanted: Wanted, name: str) -> Edited:
-    """Return the text with the helper in it.
+    """Return the text with the helper added.
 
     Args:
-        data: of ``config.json``; empty if there is none.
-        wanted: what is to be so.
-        name: of the file, for errors.
+        data: content of ``config.json``; empty if there is none.
+        wanted: the wanted state.
+        name: name of the file, for messages.
 
     Raises:
-        TargetError: it is no JSON object, or another store has the place.
+        TargetError: docker could not read the file, or it names another credsStore.
 
     """
     members = _parse(data, name)
@@ -67,23 +67,23 @@ def put_in(data: bytes, wanted: Wanted, name: str) -> Edited:
         for host in wanted.registries:
             if helpers.get(host) != HELPER:
                 before = f" (was {_shown(helpers[host])})" if host in helpers else ""
-                edited.changes.append(f"credHelpers: {host} is {HELPER}{before}")
+                edited.changes.append(f"credHelpers: set {host} to {HELPER}{before}")
                 helpers[host] = HELPER
         members[_spelled(members, "credHelpers")] = helpers
-    _treat_left_over(members, wanted, edited, name)
+    _clear_auths(members, wanted, edited, name)
     return _finished(members, edited)
 
 
 def take_out(data: bytes, registries: Iterable[str], name: str) -> Edited:
-    """Return the text without the helper.
+    """Return the text with the helper removed.
 
     Args:
-        data: of ``config.json``.
-        registries: where it is to go; none for everywhere.
-        name: of the file, for errors.
+        data: content of ``config.json``.
+        registries: hosts for which to remove it; empty for all, and the store.
+        name: name of the file, for messages.
 
     Raises:
-        TargetError: it is no JSON object.
+        TargetError: docker could not read the file.
 
     """
     members = _parse(data, name)
@@ -93,7 +93,7 @@ def take_out(data: bytes, registries: Iterable[str], name: str) -> Edited:
     for host in [host for host, helper in helpers.items() if helper == HELPER]:
         if not only or host in only:
             del helpers[host]
-            edited.changes.append(f"credHelpers: {host} is taken out")
+            edited.changes.append(f"credHelpers: remove {host}")
     if edited.changes:
         spelled = _spelled(members, "credHelpers")
         members[spelled] = helpers
@@ -102,7 +102,7 @@ def take_out(data: bytes, registries: Iterable[str], name: str) -> Edited:
     store = _spelled(members, "credsStore")
     if not only and members.get(store) == HELPER:
         del members[store]
-        edited.changes.append("credsStore is taken out")
+        edited.changes.append(f"credsStore: remove {HELPER}")
     return _finished(members, edited)
 
 
@@ -113,25 +113,27 @@ def _put_store(members: dict[str, Any], edited: Edited, name: str) -> None:
         return
     if present:
         raise TargetError(
-            f"{name}: credsStore is {_shown(present)} already",
-            "name the registries instead of --store: credHelpers leave it alone",
+            f"credsStore is already set to {_shown(present)}",
+            "name the registries instead of using --store; that leaves credsStore as it is",
+            subject=name,
+            reference="docker-store-taken",
         )
     members[spelled] = HELPER
-    edited.changes.append(f"credsStore is {HELPER}")
+    edited.changes.append(f"credsStore: set to {HELPER}")
 
 
-def _treat_left_over(members: dict[str, Any], wanted: Wanted, edited: Edited, name: str) -> None:
-    """Find logins in ``auths`` that are used in the helper's place; drop them if asked to."""
+def _clear_auths(members: dict[str, Any], wanted: Wanted, edited: Edited, name: str) -> None:
+    """Remove logins in ``auths`` that would be used instead of the helper, or warn of them."""
     auths = _object(members, "auths", name)
     found = [key for key, entry in auths.items() if _is_ours(key, wanted) and _has_login(entry)]
     for key in found:
         if wanted.logs_out:
             del auths[key]
-            edited.changes.append(f"auths: the login for {_host(key)} is taken out")
+            edited.changes.append(f"auths: remove the login for {_host(key)}")
         else:
             edited.warnings.append(
-                f"{name} holds a login for {_host(key)}, which some programs use in the helper's"
-                f" place even when it has expired: --logout takes it out"
+                f"{name}: some programs use its login for {_host(key)} instead of the helper, even"
+                f" after it has expired; remove it with --logout"
             )
     if found and wanted.logs_out:
         members[_spelled(members, "auths")] = auths
@@ -169,16 +171,25 @@ def _parse(data: bytes, name: str) -> dict[str, Any]:
         pairs = loads_spelled(data.decode("utf-8"))
         document = plain(pairs)
     except UnicodeDecodeError:
-        raise TargetError(f"{name} is not UTF-8 text", "docker cannot read it either") from None
+        raise _invalid(f"{name} is not UTF-8 text") from None
     except JSONTextError as error:
-        raise TargetError(f"{name} is {error}", "mend it first: docker cannot read it") from None
+        raise _invalid(f"{name} is {error}") from None
     if not isinstance(document, dict):
-        raise TargetError(f"{name} is not a JSON object", "mend it first: docker cannot read it")
+        raise _invalid(f"{name} is not a JSON object")
     names = [member.casefold() for member, _ in pairs]
     for wanted in ("auths", "credHelpers", "credsStore"):
         if names.count(wanted.casefold()) > 1:
-            raise TargetError(f"{name} has {wanted} more than once", "make it one first")
+            raise TargetError(
+                f"{name} has more than one {wanted}",
+                "merge them into one first",
+                reference="docker-config-duplicate",
+            )
     return document
+
+
+def _invalid(fault: str) -> TargetError:
+    hint = "correct it first; docker cannot read it either"
+    return TargetError(fault, hint, reference="docker-config-invalid")
 
 
 def _object(members: dict[str, Any], wanted: str, name: str) -> dict[str, Any]:
@@ -186,12 +197,12 @@ def _object(members: dict[str, Any], wanted: str, name: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise TargetError(f"{name}: {wanted} is not an object", "mend it first")
+        raise _invalid(f"{name}: {wanted} is not a JSON object")
     return dict(value)
 
 
 def _spelled(members: dict[str, Any], wanted: str) -> str:
-    """Return the name of a member as the file spells it; Go reads it in any case."""
+    """Return a member's name as spelled in the file; Go accepts any case."""
     found = [name for name in members if name.casefold() == wanted.casefold()]
     return found[-1] if found else wanted
 

@@ -1,6 +1,6 @@
-"""The systemd units: their text for this installation, put in place and taken away.
+"""The systemd units: their text for this installation, and how they are installed and removed.
 
-The units ship in the package (``_systemd``); in a copy of the project they are in ``systemd/``.
+The package has the units in ``_systemd``; a checkout of the project has them in ``systemd/``.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _NO_EXPANSION = str.maketrans({"%": "%%", "$": "$$", "\\": "\\\\", '"': '\\"'})
 
 @dataclass(frozen=True)
 class Installation:
-    """What the units are made for.
+    """The values that the units depend on.
 
     Attributes:
         command: program and first arguments that run ecsauth.
         settings: path of the settings file.
-        writable: directories that it writes besides its state directory.
+        writable: directories that ecsauth writes besides its state directory.
         state: the state directory.
 
     """
@@ -49,7 +49,7 @@ class Installation:
 
 @dataclass
 class Changes:
-    """What was or would be done, one line each; `written` and `removed` name files."""
+    """What was or would be done, one item each; `written` and `removed` are paths."""
 
     written: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Changes:
 
     @property
     def lines(self) -> list[str]:
-        """Return all as lines for people."""
+        """Return files and commands as lines to print."""
         return [
             *(f"+ {path}" for path in self.written),
             *(f"- {path}" for path in self.removed),
@@ -70,7 +70,7 @@ def unit_texts(installation: Installation) -> dict[str, str]:
     """Return name → text of each unit for an installation.
 
     Raises:
-        UsageError: a path cannot stand in a unit.
+        UsageError: a path has characters that a unit cannot hold.
 
     """
     return {name: render(_template(name), installation) for name in UNITS}
@@ -80,7 +80,7 @@ def render(template: str, installation: Installation) -> str:
     """Fill in the placeholders of a unit: ``@ECSAUTH@ @ENV_FILE@ @SETTINGS@ @WRITABLE@``.
 
     Raises:
-        UsageError: a path cannot stand in a unit.
+        UsageError: a path has characters that a unit cannot hold.
 
     """
     settings = _path(installation.settings)
@@ -103,12 +103,12 @@ def install(
     directory: Path = UNIT_DIRECTORY,
     dry_run: bool = False,
 ) -> Changes:
-    """Put the units in place and enable the timer; what is so already stays as it is.
+    """Install the units and enable the timer; does only what is not done yet.
 
     Args:
-        installation: what they are made for.
+        installation: the values that the units depend on.
         run: runs systemctl.
-        directory: where units are.
+        directory: where to write the units.
         dry_run: change nothing.
 
     Raises:
@@ -124,7 +124,7 @@ def install(
         changes.written.append(str(path))
         is_foreign = state.data is not None and _MARK.encode() not in state.data
         if is_foreign:
-            changes.notes.append(f"{path} was not ecsauth's; it is kept beside it")
+            changes.notes.append(f"{path} was not installed by ecsauth; a copy is kept beside it")
         if not dry_run:
             with locked(state.path, _LOCK_SECONDS):
                 previous = state if is_foreign else None
@@ -133,7 +133,7 @@ def install(
     if not dry_run:
         _run_all(run, commands, changes)
         commands = []
-    # The run service takes the place of the timer where somebody has enabled it.
+    # The run service replaces the timer on hosts where it is enabled.
     if run(["systemctl", "is-enabled", RUN]).said != "enabled":
         if run(["systemctl", "is-enabled", REFRESH]).said != "enabled":
             commands.append(["systemctl", "enable", REFRESH])
@@ -141,7 +141,7 @@ def install(
         if not is_up or run(["systemctl", "is-enabled", TIMER]).said != "enabled":
             commands.append(["systemctl", "enable", "--now", TIMER])
     else:
-        changes.notes.append(f"{RUN} is enabled, so that the timer is not")
+        changes.notes.append(f"{RUN} is enabled, so the timer is not needed")
     if dry_run:
         changes.commands += [" ".join(command) for command in commands]
     else:
@@ -152,11 +152,11 @@ def install(
 def uninstall(
     run: RunProgram, *, directory: Path = UNIT_DIRECTORY, dry_run: bool = False
 ) -> Changes:
-    """Stop and take away the units; drop-ins, settings and state stay.
+    """Stop and remove the units; drop-ins, settings and state are kept.
 
     Args:
         run: runs systemctl.
-        directory: where units are.
+        directory: where the units are.
         dry_run: change nothing.
 
     Raises:
@@ -173,12 +173,12 @@ def uninstall(
         except OSError as error:
             raise target_error(directory / name, error, "cannot be read") from error
         if _MARK.encode() not in data:
-            changes.notes.append(f"{directory / name} is not ecsauth's, and stays")
+            changes.notes.append(f"{directory / name} was not installed by ecsauth; not removed")
             continue
         ours.append(name)
         changes.removed.append(str(directory / name))
         if (directory / f"{name}.d").is_dir():
-            changes.notes.append(f"{directory / name}.d stays: your own changes are in it")
+            changes.notes.append(f"{directory / name}.d holds your own changes; not removed")
     if not ours:
         return changes
     stop = ["systemctl", "disable", "--now", *ours]
@@ -199,7 +199,11 @@ def _run_all(run: RunProgram, commands: Sequence[Sequence[str]], changes: Change
         words = " ".join(command)
         if done.code:
             said = f": {done.said}" if done.said else ""
-            raise TargetError(f"{words} failed ({done.code}){said}", "is systemd up, are you root?")
+            raise TargetError(
+                f"{words} failed ({done.code}){said}",
+                "run it as root, on a host where systemd is running",
+                reference="systemctl-failed",
+            )
         changes.commands.append(words)
 
 
@@ -208,23 +212,32 @@ def _template(name: str) -> str:
     for folder in (here / "_systemd", here.parent / "systemd"):
         if (folder / name).is_file():
             return (folder / name).read_text("utf-8")
-    raise EcsauthError(f"this installation lacks the unit {name}", "install ecsauth again")
+    raise EcsauthError(
+        f"this installation of ecsauth has no template of {name}",
+        "reinstall ecsauth",
+        reference="installation-incomplete",
+    )
 
 
 def _quoted(text: str) -> str:
-    """Return an argument as ExecStart takes it (systemd.service(5), "Command lines")."""
+    """Return an argument quoted for ExecStart (systemd.service(5), "Command lines")."""
     _path(text)
     escaped = text.translate(_NO_EXPANSION)
     return escaped if escaped == text and not set(text) & set(" ;'") else f'"{escaped}"'
 
 
 def _path(text: str) -> str:
-    """Return a path that may stand in a unit.
+    """Return a path unchanged if a unit can hold it.
 
     Raises:
-        UsageError: it may not.
+        UsageError: it is empty or has characters that a unit cannot hold.
 
     """
     if not text or not text.isprintable() or set(text) & set("%$\\\"' ;"):
-        raise UsageError(f"the path {text!r} cannot stand in a unit", "use one without blanks")
+        raise UsageError(
+            "this path cannot be written in a systemd unit",
+            "use one without spaces, quotes, %, $, ; and backslashes",
+            subject=repr(text),
+            reference="usage-path-characters",
+        )
     return text

@@ -1,4 +1,4 @@
-"""``WWW-Authenticate``: what a registry asks for (RFC 9110, section 11.6.1)."""
+"""Parse ``WWW-Authenticate``: how a registry asks for a login (RFC 9110, section 11.6.1)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 _MAX_HEADER = 4096
 _MAX_HEADERS = 10
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - the grammar's word, no secret
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - the grammar's term, not a secret
 _PARAMETER = re.compile(rf'\s*,?\s*({_TOKEN})\s*=\s*("(?:[^"\\]|\\.)*"|{_TOKEN})')
 _SCHEME = re.compile(rf"\s*,?\s*({_TOKEN})(?=\s|,|$)")
 
@@ -28,7 +28,7 @@ class Challenge:
 
 
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
-    """Read the challenges of all ``WWW-Authenticate`` headers; what is malformed is left out."""
+    """Parse the challenges of all ``WWW-Authenticate`` headers; skip malformed ones."""
     return [item for header in list(headers)[:_MAX_HEADERS] for item in _parse(header)]
 
 

@@ -1,4 +1,4 @@
-"""The port `login.Http` over urllib3: TLS as docker trusts it, proxies, limits."""
+"""Implement `login.Http` with urllib3: docker's TLS trust, proxies, limits."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _CERTIFICATES = Path("/etc/docker/certs.d")
 
 
 class UrllibHttp:
-    """Sends requests of one verification.
+    """Sends the requests of one verification.
 
     Args:
         timeout: seconds to connect, and for each read.
-        ca_file: CA certificates to trust besides the system's; None for no more.
-        unverified: hosts whose certificate is not looked at (``--insecure-registry``).
+        ca_file: CA certificates to trust besides the system's; None for no others.
+        unverified: hosts whose certificate is not verified (``--insecure-registry``).
 
     """
 
@@ -50,7 +50,7 @@ class UrllibHttp:
     def request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
     ) -> Response:
-        """Send one request; no redirect is followed, nothing is tried again."""
+        """Send one request without following redirects or retrying."""
         manager: urllib3.PoolManager | None = None
         try:
             manager = self._manager(url)
@@ -117,13 +117,17 @@ def check_ca_file(path: Path | None) -> None:
             ssl.create_default_context().load_verify_locations(path)
     except OSError as error:  # ssl.SSLError is one
         reason = error.strerror or "no certificate in it"
-        raise UsageError(f"{path} cannot be used as CA certificates: {reason}") from error
+        raise UsageError(
+            f"{path} cannot be used as CA certificates: {reason}",
+            "check --ca-file",
+            reference="ca-file-unusable",
+        ) from error
 
 
 def _proxy_for(scheme: str, host: str) -> str:
-    """Return the proxy that the environment names for a host; empty if none.
+    """Return the proxy that the environment sets for a host; empty if none.
 
-    Loopback never has one, and neither has plain HTTP: a login in clear is for the registry alone.
+    Loopback and plain HTTP never use one: only the registry may see a login in plain text.
     """
     if scheme != "https" or is_loopback(host) or urllib.request.proxy_bypass(host):
         return ""
@@ -140,14 +144,14 @@ def _http_error(error: Exception) -> HttpError:
             )
         cause = cause.__cause__ or cause.__context__ or _reason(cause)
     if isinstance(error, NewConnectionError):  # a ConnectTimeoutError in urllib3 2
-        return HttpError(_connection_words(error))
+        return HttpError(_connection_reason(error))
     if isinstance(error, (ConnectTimeoutError, ReadTimeoutError, TimeoutError)):
         return HttpError("no answer in time")
     if isinstance(error, ProxyError):
         return HttpError("the proxy does not answer")
     if isinstance(error, SSLError):
-        return HttpError("it does not speak TLS as it should")
-    return HttpError(f"the connection broke ({type(error).__name__})")
+        return HttpError("TLS handshake failed")
+    return HttpError(f"connection failed ({type(error).__name__})")
 
 
 def _reason(error: BaseException) -> BaseException | None:
@@ -158,10 +162,10 @@ def _reason(error: BaseException) -> BaseException | None:
     return first if isinstance(first, BaseException) else None
 
 
-def _connection_words(error: NewConnectionError) -> str:
+def _connection_reason(error: NewConnectionError) -> str:
     text = str(error).lower()
     if "refused" in text:
         return "connection refused"
     if "name or service" in text or "resolve" in text or "getaddrinfo" in text:
-        return "its name is not known"
-    return "no connection to it"
+        return "its host name cannot be resolved"
+    return "cannot connect to it"

@@ -1,4 +1,4 @@
-"""The login of docker's registry API, over a port that sends one request.
+"""Log in through docker's registry API; the port `Http` sends the requests.
 
 Sources: the distribution specification, "API version check" and "Token authentication"
 (https://distribution.github.io/distribution/spec/auth/), and docker's ``registry/auth.go``.
@@ -25,13 +25,13 @@ _CLIENT_ID = "ecsauth"
 
 @dataclass(frozen=True)
 class Response:
-    """What a server answered.
+    """A server's answer.
 
     Attributes:
         status: the HTTP status.
         challenges: its ``WWW-Authenticate`` headers.
-        location: where it redirects to; empty if nowhere.
-        body: the first part of the body; may hold a token, so it is never shown.
+        location: where it redirects to; empty if it does not.
+        body: the first part of the body; never shown, as it may hold a token.
 
     """
 
@@ -42,11 +42,11 @@ class Response:
 
 
 class HttpError(Exception):
-    """No answer.
+    """The server gave no answer.
 
     Attributes:
         reason: why, in a few words.
-        untrusted: True if TLS was refused by us: the certificate is not trusted.
+        untrusted: True if we ended TLS because we do not trust the certificate.
 
     """
 
@@ -66,7 +66,7 @@ class Http(Protocol):
 
 
 def is_loopback(registry: str) -> bool:
-    """Return whether docker takes it for insecure by itself: ``localhost`` and 127.0.0.0/8."""
+    """Return whether docker treats it as insecure by default: ``localhost`` and 127.0.0.0/8."""
     host = urlsplit(f"//{registry}").hostname or ""
     if host == "localhost":
         return True
@@ -79,13 +79,13 @@ def is_loopback(registry: str) -> bool:
 def log_in(credential: Credential, http: Http, *, insecure: bool = False) -> Verdict:
     """Log in to the credential's registry.
 
-    Nothing is sent before the registry has asked, and then only to it and to the token realm
-    that it names. A realm on plain HTTP is refused unless the registry itself is on plain HTTP.
+    Credentials are sent only after the registry asks, and only to it and the token realm that it
+    names. A realm on plain HTTP is refused unless the registry itself is on plain HTTP.
 
     Args:
         credential: what to log in with.
         http: sends the requests.
-        insecure: fall back to plain HTTP if the registry speaks no TLS, as docker does for
+        insecure: fall back to plain HTTP if HTTPS fails, as docker does for
             loopback addresses and ``insecure-registries``.
 
     """
@@ -109,11 +109,11 @@ def _ask(host: str, http: Http, insecure: bool) -> tuple[str, Response]:
 
 def _answer(credential: Credential, http: Http, base: str, first: Response) -> Verdict:
     if first.status == 200 and first.body.lstrip().startswith("<"):
-        return _verdict(credential, UNREACHABLE, "no registry answers there: it is a web page")
+        return _verdict(credential, UNREACHABLE, "not a registry: it serves a web page")
     if first.status == 200:
-        return _verdict(credential, ACCEPTED, "the registry asks for no login")
+        return _verdict(credential, ACCEPTED, "the registry requires no login")
     if first.status != 401:
-        return _verdict(credential, UNREACHABLE, f"no registry answers there: {_status(first)}")
+        return _verdict(credential, UNREACHABLE, f"not a registry's answer: {_status(first)}")
     challenges = parse_challenges(first.challenges)
     if credential.registry_token:
         return _use_token(credential, http, base, credential.registry_token)
@@ -124,15 +124,21 @@ def _answer(credential: Credential, http: Http, base: str, first: Response) -> V
             answer = http.request("GET", f"{base}/v2/", _basic(credential))
             return _judge(credential, answer)
     if any(challenge.scheme == "basic" for challenge in challenges):
-        return _verdict(credential, REFUSED, "it takes passwords, and this is an identity token")
-    return _verdict(credential, UNREACHABLE, "it asks for a login of an unknown kind")
+        return _verdict(
+            credential,
+            REFUSED,
+            "the registry accepts only passwords; this login is an identity token",
+        )
+    return _verdict(credential, UNREACHABLE, "the registry requires an unsupported kind of login")
 
 
 def _bearer(credential: Credential, http: Http, base: str, challenge: Challenge) -> Verdict:
     realm = challenge.parameters.get("realm", "").partition("#")[0]
     fault, host = _realm_fault(realm, base)
     if fault:
-        return _verdict(credential, REFUSED, f"nothing was sent: the token realm is {fault}")
+        return _verdict(
+            credential, REFUSED, f"no credentials were sent: the token realm is {fault}"
+        )
     elsewhere = host if host != urlsplit(base).netloc else ""
     service = challenge.parameters.get("service", "")
     if credential.identity_token:
@@ -143,28 +149,28 @@ def _bearer(credential: Credential, http: Http, base: str, challenge: Challenge)
         return _judge(credential, answer, elsewhere)
     token = _token(answer.body)
     if not token:
-        return _verdict(credential, UNREACHABLE, "the token server gave no token", elsewhere)
+        return _verdict(credential, UNREACHABLE, "the token server returned no token", elsewhere)
     return _use_token(credential, http, base, token, elsewhere)
 
 
 def _realm_fault(realm: str, base: str) -> tuple[str, str]:
-    """Return why nothing may be sent to a realm, empty if it may; and its host[:port].
+    """Return why credentials must not be sent to a realm (empty if they may), and its host[:port].
 
-    Plain HTTP is for a registry on plain HTTP, and for its own host.
+    Plain HTTP is allowed only for a registry on plain HTTP, and only to the same host.
     """
     try:
         parts = urlsplit(realm)
         own = urlsplit(base)
         host = f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
     except ValueError:
-        return "no address", ""
+        return "not a valid URL", ""
     if parts.username or parts.password or not parts.hostname:
-        return "no HTTPS address", ""
+        return "not an HTTPS URL", ""
     if parts.scheme == "https" or (
         parts.scheme == own.scheme == "http" and parts.hostname == own.hostname
     ):
         return "", host
-    return ("on plain HTTP" if parts.scheme == "http" else "no HTTPS address"), host
+    return ("on plain HTTP" if parts.scheme == "http" else "not an HTTPS URL"), host
 
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -224,9 +230,9 @@ def _token(body: str) -> str:
 
 def _host_of(location: str) -> str:
     try:
-        return urlsplit(location).hostname or "itself"
+        return urlsplit(location).hostname or "the same host"
     except ValueError:
-        return "nowhere"
+        return "an invalid URL"
 
 
 def _status(answer: Response) -> str:

@@ -1,4 +1,4 @@
-"""Many logins at a time, each with a time limit that holds whatever the server does."""
+"""Run many logins at a time, each with a time limit that no server can exceed."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def run_all(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> list[Verdict]:
-    """Call `one` for each credential; verdicts in their order.
+    """Call `one` for each credential; return the verdicts in the same order.
 
-    A call that takes longer than `timeout` seconds is left behind.
+    A call that takes longer than `timeout` seconds is abandoned.
     """
     waiting = list(enumerate(credentials))
     running: list[_Task] = []
@@ -55,12 +55,12 @@ def run_all(
 
 
 def _verdict(task: _Task, timeout: float, now: float) -> Verdict | None:
-    """Return the verdict of a task that has ended or whose time is over; else None."""
+    """Return the verdict of a task that has ended or timed out; else None."""
     if not task.call.is_done:
         return None if now < task.end else _unreachable(task, f"no answer in {timeout:g} s")
     try:
         return task.call.result()
-    except Exception:  # what it raises may show a secret
+    except Exception:  # its message may hold a secret, so it is not shown
         return _unreachable(task, "the login failed unexpectedly")
 
 

@@ -1,4 +1,4 @@
-"""Log in to registries as docker would, and say what they answer; nothing is kept."""
+"""Log in to registries as docker would and report their answers; nothing is stored."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def verify_all(
     ca_file: Path | None = None,
     on_verdict: Callable[[Verdict], None] = lambda _: None,
 ) -> list[Verdict]:
-    """Log in with each credential, several at a time; verdicts in the order of the credentials.
+    """Log in with each credential, several at a time; return verdicts in the same order.
 
     Args:
         credentials: what to log in with.
         timeout: seconds for each registry, all its requests together.
-        insecure: registries without trusted TLS, or without TLS; loopback always is.
+        insecure: registries with untrusted TLS or none; loopback always counts as one.
         ca_file: CA certificates to trust besides the system's and docker's own.
-        on_verdict: told of each verdict as it comes.
+        on_verdict: called with each verdict as it arrives.
 
     Raises:
         UsageError: `ca_file` holds no certificates.
 
     """
-    # With urllib3, which takes longer to load than most commands to run.
+    # Imported late: urllib3 takes longer to load than most commands take to run.
     from ecsauth.registries.http import UrllibHttp, check_ca_file
 
     check_ca_file(ca_file)

@@ -1,1 +1,1 @@
-"""Where credentials come from."""
+"""Sources: where credentials come from."""

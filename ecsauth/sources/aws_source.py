@@ -1,4 +1,4 @@
-"""How a SOURCE of the command line names AWS: ``ecr:…``, ``secretsmanager:…`` and the like."""
+"""Parse a SOURCE in AWS: ``ecr:…``, ``secretsmanager:…`` and the like."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PARAMETERS = {
 
 @dataclass(frozen=True)
 class AwsAccess:
-    """What the AWS sources of one command share, so that a token is asked for once."""
+    """What the AWS sources of one command share, so that each token is requested only once."""
 
     aws: Aws
     tokens: EcrTokens
@@ -40,16 +40,16 @@ class AwsAccess:
 
 
 def open_access(environment: Mapping[str, str]) -> AwsAccess:
-    """Return what the AWS sources of one command share; asks nobody yet."""
+    """Return what the AWS sources of one command share; makes no request yet."""
     aws = Aws(environment)
     return AwsAccess(aws, EcrTokens(aws), environment)
 
 
 def parse_aws_source(text: str, access: AwsAccess) -> AwsSource:
-    """Understand a source in AWS; parameters follow a ``?``, with ``&`` between them.
+    """Parse a source in AWS; parameters follow a ``?``, separated by ``&``.
 
     Raises:
-        UsageError: a name or parameter that makes no sense.
+        UsageError: a name or a parameter is invalid.
 
     """
     scheme, _, rest = text.partition(":")
@@ -63,7 +63,11 @@ def parse_aws_source(text: str, access: AwsAccess) -> AwsSource:
     identity = identity_of(parameters)
     if scheme == "ecr-public":
         if name:
-            raise UsageError("nothing follows ecr-public: but parameters")
+            raise UsageError(
+                "ecr-public: takes only parameters",
+                "such as ecr-public:?profile=NAME",
+                reference="source-name-invalid",
+            )
         return EcrPublicSource("ecr-public:", access.tokens, access.aws, identity)
     if scheme == "ecr":
         return _ecr(name, parameters.get("region", ""), access, identity)
@@ -71,15 +75,20 @@ def parse_aws_source(text: str, access: AwsAccess) -> AwsSource:
 
 
 def _ecr(name: str, region: str, access: AwsAccess, identity: Identity) -> EcrSource:
-    plain = f"ecr:{name}"  # for messages: an external id is nobody else's business
+    plain = f"ecr:{name}"  # for messages: without the external id
     registry = parse_ecr_host(name)
     if name and registry is None and not REGION.fullmatch(name):
         raise UsageError(
             f"{plain} names neither a region nor an ECR host",
             "such as ecr:us-west-2 or ecr:123456789012.dkr.ecr.us-west-2.amazonaws.com",
+            reference="source-name-invalid",
         )
     if name and region:
-        raise UsageError(f"{plain} names its region already", "leave ?region= out")
+        raise UsageError(
+            f"{plain} already names its region",
+            "leave out ?region=",
+            reference="usage-parameter",
+        )
     return EcrSource(
         plain, access.tokens, access.aws, identity, "" if registry else name or region, registry
     )
@@ -92,7 +101,9 @@ def _secret(
 
     if not _IDENTIFIER.fullmatch(name):
         raise UsageError(
-            f"what follows {scheme}: is no name or ARN", f"such as {scheme}:NAME?registry=HOST"
+            f"{scheme}: is not followed by a name or an ARN",
+            f"such as {scheme}:NAME?registry=HOST",
+            reference="source-name-invalid",
         )
     arn = _ARN.fullmatch(name)
     region = parameters.get("region", "") or (arn["region"] if arn else "")
@@ -119,5 +130,5 @@ def _parameters(scheme: str, query: str) -> dict[str, str]:
         try:
             parse_auth_key(registry)
         except RegistryNameError as error:
-            raise UsageError(error.message, "?registry= takes host[:port]") from error
+            raise error.as_kind(UsageError, hint="?registry= takes host[:port]") from error
     return found

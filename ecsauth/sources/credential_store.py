@@ -1,8 +1,8 @@
 """Run ``docker-credential-NAME``: the programs that keep docker's logins outside its file.
 
-The protocol is docker-credential-helpers': one argument, the server URL on stdin, JSON or an
-error text on stdout. The Docker SDK's client (``docker.credentials``) has no time limit, takes
-any path for a name and reads without bound; this one does not.
+The protocol is that of docker-credential-helpers: one argument, the server URL on stdin, JSON or
+an error text on stdout. Unlike the Docker SDK's client (``docker.credentials``), this one has a
+time limit and an output limit, and accepts no path as a name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ecsauth.errors import SourceError
 from ecsauth.host.accounts import Account
 
 NOT_FOUND = "credentials not found in native keychain"
-"""The one text by which every helper says that it has nothing for a registry."""
+"""The text with which every helper reports that it has no login for a registry."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MAX_OUTPUT = 1024 * 1024
@@ -38,10 +38,10 @@ class CredentialStore:
         name: as in ``credsStore``: the program is ``docker-credential-NAME``, found on PATH.
         timeout: seconds for each call.
         environment: of the helper.
-        account: run it as this user; None is our own.
+        account: the user to run it as; None for our own.
 
     Raises:
-        SourceError: the name has path parts, or the program is not there.
+        SourceError: the name is invalid, or the program is not on PATH.
 
     """
 
@@ -56,13 +56,15 @@ class CredentialStore:
             raise SourceError(
                 f"{name!r} is not the name of a credential helper",
                 "expected the NAME of docker-credential-NAME",
+                reference="helper-name-invalid",
             )
         self.program = f"docker-credential-{name}"
         found = shutil.which(self.program, path=environment.get("PATH", os.defpath))
         if found is None:
             raise SourceError(
-                f"{self.program} is not on PATH, and the login file keeps its secrets there",
+                f"{self.program} is not on PATH, and it keeps the secrets of the login file",
                 "install it, or run this where docker login was run",
+                reference="helper-missing",
             )
         self._executable = str(Path(found).absolute())  # PATH may hold relative entries
         self._timeout = timeout
@@ -76,7 +78,7 @@ class CredentialStore:
         """Return (user name, secret) for a registry; None if the store has none.
 
         Raises:
-            SourceError: the helper failed, hung or answered something else.
+            SourceError: the helper failed, timed out or gave an invalid answer.
 
         """
         status, text, stderr = self._run("get", server_url)
@@ -84,15 +86,18 @@ class CredentialStore:
             if NOT_FOUND in text:
                 return None
             why = _reason(text or stderr, status)
-            raise SourceError(f"{self.program} get {server_url}: {why}")
+            raise SourceError(f"{self.program} get {server_url}: {why}", reference="helper-failed")
         answer = self._json(text, "get")
         username, secret = answer.get("Username"), answer.get("Secret")
         if not isinstance(username, str) or not isinstance(secret, str):
-            raise SourceError(f"{self.program} get: no Username and Secret in its answer")
+            raise SourceError(
+                f"{self.program} get: no Username and Secret in its answer",
+                reference="helper-answer-invalid",
+            )
         return (username, secret) if username or secret else None
 
     def list(self) -> dict[str, str]:
-        """Return server URL → user name of all that the store holds.
+        """Return server URL → user name of every login in the store.
 
         Raises:
             SourceError: as `get`.
@@ -100,7 +105,8 @@ class CredentialStore:
         """
         status, text, stderr = self._run("list", "")
         if status != 0:
-            raise SourceError(f"{self.program} list: {_reason(text or stderr, status)}")
+            why = _reason(text or stderr, status)
+            raise SourceError(f"{self.program} list: {why}", reference="helper-failed")
         answer = self._json(text, "list")
         return {key: value for key, value in answer.items() if isinstance(value, str)}
 
@@ -109,8 +115,11 @@ class CredentialStore:
             answer = loads(text)
         except JSONTextError:
             answer = None
-        if not isinstance(answer, dict):  # the text may hold a secret: it is not shown
-            raise SourceError(f"{self.program} {action}: its answer is not the JSON of a helper")
+        if not isinstance(answer, dict):  # the text is not shown: it may hold a secret
+            raise SourceError(
+                f"{self.program} {action}: its answer is not a JSON object",
+                reference="helper-answer-invalid",
+            )
         return answer
 
     def _run(self, action: str, stdin: str) -> tuple[int, str, str]:
@@ -119,7 +128,7 @@ class CredentialStore:
         account = self._account
         switch = {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
         try:
-            # A session of its own, so that the time limit ends the helper's children too.
+            # In its own session, so that the time limit also ends the helper's children.
             process = subprocess.Popen(  # noqa: S603 - the name is checked, no shell
                 [self._executable, action],
                 stdin=subprocess.PIPE,
@@ -131,7 +140,9 @@ class CredentialStore:
                 **switch,  # type: ignore[call-overload]
             )
         except OSError as error:
-            raise SourceError(f"{self.program} cannot be run: {error.strerror}") from error
+            raise SourceError(
+                f"{self.program} cannot be run: {error.strerror}", reference="helper-not-runnable"
+            ) from error
         with process:
             try:
                 return self._converse(process, action, stdin)
@@ -145,7 +156,7 @@ class CredentialStore:
         end = time.monotonic() + self._timeout
         with contextlib.suppress(BrokenPipeError):
             if process.stdin is not None:
-                process.stdin.write(stdin.encode("utf-8", "replace"))  # less than a pipe holds
+                process.stdin.write(stdin.encode("utf-8", "replace"))  # fits into the pipe's buffer
                 process.stdin.close()
         output = self._read(process, end, action)
         try:
@@ -157,7 +168,7 @@ class CredentialStore:
     def _read(
         self, process: subprocess.Popen[bytes], end: float, action: str
     ) -> dict[str, bytearray]:
-        """Read both streams to their end, or until a while after the helper has ended."""
+        """Read both streams to their end, or until shortly after the helper has exited."""
         output = {"stdout": bytearray(), "stderr": bytearray()}
         with selectors.DefaultSelector() as selector:
             for name, stream in (("stdout", process.stdout), ("stderr", process.stderr)):
@@ -168,21 +179,26 @@ class CredentialStore:
                     raise self._too_slow()
                 ready = selector.select(_LINGER_SECONDS)
                 if not ready and process.poll() is not None:
-                    break  # a child of it holds the stream open; its own answer is complete
+                    break  # its answer is complete; a child of it holds the stream open
                 for key, _ in ready:
                     chunk = os.read(key.fd, 65536)
                     output[key.data] += chunk
                     if not chunk:
                         selector.unregister(key.fileobj)
                     if len(output[key.data]) > _MAX_OUTPUT:
-                        raise SourceError(f"{self.program} {action}: its answer is over 1 MiB")
+                        raise SourceError(
+                            f"{self.program} {action}: its answer exceeds 1 MiB",
+                            reference="helper-answer-invalid",
+                        )
         return output
 
     def _too_slow(self) -> SourceError:
-        self._timed_out = True  # and is not waited for again
+        self._timed_out = True  # so it is not called again
         return SourceError(
-            f"{self.program} gave no answer in {self._timeout:g} s",
-            "see whether it asks for something (try it by hand), or raise --helper-timeout",
+            f"{self.program} did not answer within {self._timeout:g} s",
+            "run it by hand to see whether it prompts for something, or raise --helper-timeout",
+            reference="helper-timeout",
+            retryable=True,
         )
 
 
@@ -191,8 +207,8 @@ def _text(output: bytearray) -> str:
 
 
 def _reason(text: str, status: int) -> str:
-    """Return the first line of a helper's complaint; what may be an answer is never shown."""
+    """Return the first line of a helper's error; never show what may be an answer."""
     first = text.splitlines()[0][:_MAX_REASON] if text else "no reason given"
     if "{" in text or "Secret" in text:
-        first = "its output is not shown, for it may hold a secret"
+        first = "its output is not shown because it may hold a secret"
     return f"{first} (exit code {status})"

@@ -1,4 +1,4 @@
-"""The login file that is taken when none is named."""
+"""Find the login file to use when none is named."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ecsauth.host.accounts import Account
 
 @dataclass(frozen=True)
 class LoginFile:
-    """The login file; `note` says which one it is and why."""
+    """A login file; `note` says which one it is and why it was chosen."""
 
     path: Path
     note: str = ""
@@ -22,14 +22,14 @@ class LoginFile:
 def find_login_file(
     environment: Mapping[str, str], account_of: Callable[[str], Account | None]
 ) -> LoginFile:
-    """Find the login file that docker would use, and under sudo the caller's.
+    """Find the login file that docker would use; under sudo, also the caller's.
 
     1. ``$DOCKER_CONFIG/config.json``; 2. ``~/.docker/config.json``; 3. ``~/.dockercfg``;
     4. under sudo, if our own user has none: 2. and 3. of the user who called sudo.
 
     Args:
         environment: variables; HOME names the home directory.
-        account_of: gives the account of a user name, None if there is none.
+        account_of: returns the account of a user name; None if there is none.
 
     Raises:
         SourceError: there is none; says where it looked.
@@ -47,25 +47,33 @@ def find_login_file(
     mine = next(filter(file_exists, own), None)
     his = next(filter(file_exists, theirs), None)
     if mine is not None:
-        unused = f"; {caller_name} has {his}, name it to use that" if his else ""
+        unused = f"; to use {his} of {caller_name}, name it" if his else ""
         return LoginFile(mine, f"the login file is {mine}{unused}")
     if his is not None:
         return LoginFile(his, f"the login file is {his}, of {caller_name}, who called sudo")
-    looked = ", ".join(str(path) for path in [*own, *theirs]) or "no HOME is set"
-    raise SourceError(f"no docker login file: {looked}", "log in first (docker login), or name one")
+    looked = ", ".join(str(path) for path in [*own, *theirs])
+    raise SourceError(
+        f"no docker login file: {f'looked for {looked}' if looked else 'HOME is not set'}",
+        "run docker login first, or name a login file",
+        reference="login-file-missing",
+    )
 
 
 def file_exists(path: Path) -> bool:
-    """Return whether there is such a file.
+    """Return whether a file exists.
 
     Raises:
-        SourceError: a directory on the way to it may not be looked into.
+        SourceError: a directory on its path cannot be searched.
 
     """
     try:
         return path.exists()
     except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}", "run it with sudo") from error
+        raise SourceError(
+            f"{path} cannot be read: {error.strerror}",
+            "run it with sudo",
+            reference="input-unreadable",
+        ) from error
 
 
 def _login_files(home: str) -> list[Path]:

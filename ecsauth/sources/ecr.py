@@ -15,15 +15,15 @@ from ecsauth.errors import SourceError
 
 
 class EcrSource:
-    """Private ECR: the caller's own registry, or the one of a host name.
+    """Private ECR: the caller's own registry, or that of a host name.
 
     Args:
-        name: what to call it in messages.
-        tokens: asks AWS.
+        name: for messages.
+        tokens: requests tokens from AWS.
         aws: for the default region and the identity of an account.
-        identity: as whom; what is empty comes from the account's variables.
+        identity: to use; its empty fields come from the account's variables.
         region: empty for the default; not used with `registry`.
-        registry: read off a host name; None for the caller's own.
+        registry: parsed from a host name; None for the caller's own.
 
     """
 
@@ -48,7 +48,7 @@ class EcrSource:
         """Return the one credential.
 
         Raises:
-            SourceError: no token; says why and what to do.
+            SourceError: there is no token; says why and what to do.
 
         """
         found = self.registry
@@ -67,9 +67,10 @@ class EcrSource:
             named = parse_ecr_host(token.host)
             if named is None or named.region != region:
                 raise SourceError(
-                    f"AWS named a host that is no ECR registry of {region}",
+                    f"AWS returned a host that is not an ECR registry in {region}",
                     NO_AWS,
                     subject=self.name,
+                    reference="aws-unexpected-answer",
                 )
         return Fetched((token.credential(found.host if found else token.host),))
 
@@ -84,7 +85,7 @@ class EcrSource:
 
 
 class EcrPublicSource:
-    """ECR Public. Without AWS credentials pulls from it still work, anonymously and slower."""
+    """ECR Public. Without AWS credentials, pulls still work, anonymously and slower."""
 
     def __init__(self, name: str, tokens: EcrTokens, aws: Aws, identity: Identity) -> None:
         self.name = name

@@ -21,7 +21,7 @@ _EXPIRES = "ecsauth-expires"
 
 
 class S3Source:
-    """The credentials in one object, asked for each time: unless it has changed, that is all."""
+    """The credentials in one object; while it is unchanged, a run costs one conditional request."""
 
     fingerprint = ""
 
@@ -30,25 +30,29 @@ class S3Source:
         self._objects = Objects(aws, place)
         self._layout = layout_of(place.key)
         self.last_text = b""
-        """All of the object, as it was read last."""
+        """The whole object, as it was last read."""
 
     def fetch(self) -> Fetched:
         """Return the credentials in it.
 
         Raises:
-            SourceError: it cannot be had, or the agent would not read it as it should.
+            SourceError: it cannot be read, or the agent could not use it.
 
         """
         return self._read(self._objects.get())
 
     def fetch_unless(self, version: str) -> Fetched | None:
-        """Return the credentials in it; None if it is still of that version (its ETag)."""
+        """Return the credentials in it; None if it is still at that version (its ETag)."""
         found = self._objects.get(version)
         return None if found is None else self._read(found)
 
     def _read(self, found: Found | None) -> Fetched:
         if found is None:
-            raise SourceError(f"{self.name}: S3 answered without it")
+            raise SourceError(
+                "S3 answered without the object",
+                subject=self.name,
+                reference="aws-unexpected-answer",
+            )
         self.last_text = found.data
         return read_published(found.data, self._layout, found.metadata, self.name, found.etag)
 
@@ -56,17 +60,17 @@ class S3Source:
 def read_published(
     text: bytes, layout: Layout, metadata: Mapping[str, str], name: str, version: str
 ) -> Fetched:
-    """Understand a text that was published.
+    """Parse a published text.
 
     Args:
         text: of the object.
         layout: of the text.
         metadata: of the object; ``ecsauth-expires`` is the end of its earliest ECR token.
         name: for messages.
-        version: to be remembered.
+        version: of the object, to compare with later.
 
     Raises:
-        SourceError: something is wrong with it that costs the agent credentials.
+        SourceError: it has a fault that costs the agent credentials.
 
     """
     try:
@@ -75,16 +79,21 @@ def read_published(
         if faults:
             place = f"line {faults[0].line}: " if faults[0].line else ""
             raise SourceError(
-                f"{name}: nothing is taken from it: {place}{faults[0].what}",
+                f"nothing is taken from it: {place}{faults[0].what}",
                 f"see ecsauth check {name}",
+                subject=name,
+                reference="object-invalid",
             )
         view = decode(layout.read(text))
     except EcsauthError as error:
         if isinstance(error, SourceError):
             raise
-        raise SourceError(f"{name}: {error.message}", f"see ecsauth check {name}") from error
+        hint = f"see ecsauth check {name}"
+        raise error.as_kind(SourceError, hint=hint, prefix=f"{name}: ") from error
     if not view.credentials:
-        raise SourceError(f"{name}: there is no login in it", "publish it")
+        raise SourceError(
+            "it holds no logins", "publish it again", subject=name, reference="object-empty"
+        )
     expires_at = _seconds(metadata.get(_EXPIRES, ""))
     return Fetched(
         tuple(_with_expiry(item, expires_at) for item in view.credentials), version=version
@@ -92,7 +101,7 @@ def read_published(
 
 
 def _with_expiry(item: Credential, expires_at: int | None) -> Credential:
-    """Return it with the end of its life: its own, else for an ECR token the object's."""
+    """Return it with its own expiry; else, for an ECR token, with the object's."""
     item = with_known_expiry(item)
     is_token = parse_ecr_host(item.registry) or is_ecr_public(item.registry)
     if item.expires_at is not None or not is_token:

@@ -1,6 +1,6 @@
-"""Secrets Manager and Parameter Store as sources; the shapes of secrets that are understood.
+"""Secrets Manager and Parameter Store as sources, and the supported shapes of secrets.
 
-The first shape is the one of ECS's own ``repositoryCredentials`` (Amazon ECS Developer Guide,
+The first shape is that of ECS's own ``repositoryCredentials`` (Amazon ECS Developer Guide,
 "Using non-AWS container images"): a JSON object with ``username`` and ``password``.
 """
 
@@ -27,9 +27,9 @@ class Wanted:
     """What to take from a secret.
 
     Attributes:
-        registry: host[:port] that the login is for; empty if the secret says.
-        query: JMESPath to what matters in it; empty for all.
-        username: the user name, for a secret that is only a password.
+        registry: host[:port] that the login is for; empty if the secret names it.
+        query: JMESPath to the login in it; empty for the whole secret.
+        username: for a secret that is only a password.
 
     """
 
@@ -73,7 +73,7 @@ class SecretSource:
         """Return the credentials in it.
 
         Raises:
-            SourceError: it is not there, or of another shape; says why and what to do.
+            SourceError: it is missing or has no supported shape; says why and what to do.
 
         """
         requested_at = int(time.time())
@@ -96,7 +96,12 @@ class SecretSource:
         )
         text = answer.get("SecretString")
         if not isinstance(text, str):
-            raise SourceError(f"{self.name}: the secret is binary", "store it as text")
+            raise SourceError(
+                "the secret is binary",
+                "store it as text",
+                subject=self.name,
+                reference="secret-shape",
+            )
         return text, str(answer.get("VersionId", ""))
 
     def _parameter(self, client: Any, region: str) -> tuple[str, str]:
@@ -108,18 +113,22 @@ class SecretSource:
         parameter = answer.get("Parameter")
         text = parameter.get("Value") if isinstance(parameter, Mapping) else None
         if not isinstance(text, str):
-            raise SourceError(f"{self.name}: AWS answered without a value")
+            raise SourceError(
+                "AWS answered without a value",
+                subject=self.name,
+                reference="aws-unexpected-answer",
+            )
         return text, str(answer["Parameter"].get("Version", ""))
 
 
 def read_secret(text: str, wanted: Wanted, name: str, requested_at: int) -> Fetched:
-    """Understand a secret.
+    """Parse a secret.
 
     1. ``{"username": …, "password": …}``; 2. a docker login file; 3. any text, if the user name
-    is given; each of them also at the end of a JMESPath query.
+    is given; each of them also as the result of a JMESPath query.
 
     Raises:
-        SourceError: another shape; names what is missing, never a value.
+        SourceError: it has none of these shapes; names what is missing, never a value.
 
     """
     document = _document(text, wanted, name)
@@ -127,9 +136,14 @@ def read_secret(text: str, wanted: Wanted, name: str, requested_at: int) -> Fetc
         try:
             document = select(document, wanted.query)
         except UsageError as error:
-            raise SourceError(f"{name}: {error.message}", "look at ?query=") from None
+            raise error.as_kind(SourceError, hint="check ?query=", prefix=f"{name}: ") from None
         if document is None:
-            raise SourceError(f"{name}: the query finds nothing in it", "look at ?query=")
+            raise SourceError(
+                "the query finds nothing in the secret",
+                "check ?query=",
+                subject=name,
+                reference="secret-query",
+            )
     if isinstance(document, str) and wanted.username:
         return Fetched((_login(wanted.username, document, wanted, name, requested_at),))
     if isinstance(document, dict):
@@ -139,8 +153,10 @@ def read_secret(text: str, wanted: Wanted, name: str, requested_at: int) -> Fetc
         if any(isinstance(value, dict) for value in document.values()):
             return _login_file(document, wanted, name)
     raise SourceError(
-        f"{name}: the secret is of another shape than a JSON object with username and password",
-        "choose them with ?query= (JMESPath), or name the user of a bare password with ?username=",
+        "the secret is not a JSON object with username and password",
+        "select them with ?query= (JMESPath), or name the user of a bare password with ?username=",
+        subject=name,
+        reference="secret-shape",
     )
 
 
@@ -151,8 +167,10 @@ def _document(text: str, wanted: Wanted, name: str) -> Any:
         if wanted.username and not wanted.query:
             return text.rstrip("\r\n")
         raise SourceError(
-            f"{name}: the secret is not JSON",
+            "the secret is not JSON",
             'store {"username": …, "password": …}, or name the user with ?username=',
+            subject=name,
+            reference="secret-shape",
         ) from None
 
 
@@ -161,10 +179,18 @@ def _login(
 ) -> Credential:
     if not wanted.registry:
         raise SourceError(
-            f"{name}: for which registry this login is, is not said", "add ?registry=HOST"
+            "the secret names no registry",
+            "add ?registry=HOST",
+            subject=name,
+            reference="secret-registry-missing",
         )
     if not password:
-        raise SourceError(f"{name}: the password in it is empty", "store it again")
+        raise SourceError(
+            "its password is empty",
+            "store the secret with a password",
+            subject=name,
+            reference="secret-password-empty",
+        )
     key = parse_auth_key(wanted.registry)
     found = Credential(key, username, password, requested_at=requested_at)
     check_login(found)
@@ -179,9 +205,19 @@ def _login_file(document: dict[str, Any], wanted: Wanted, name: str) -> Fetched:
     match = parse_auth_key(wanted.registry).match
     only = tuple(item for item in found.credentials if item.match == match)
     if not only:
-        raise SourceError(f"{name}: it has no login for {wanted.registry}", "look at ?registry=")
+        raise SourceError(
+            f"it has no login for {wanted.registry}",
+            "check ?registry=",
+            subject=name,
+            reference="secret-login-missing",
+        )
     return Fetched(only, found.problems, found.notes)
 
 
 def _no_store(name: str, store: str) -> NoReturn:
-    raise SourceError(f"{name}: its logins are in the credential store {store} of some machine")
+    raise SourceError(
+        f"it names the credential store {store} instead of holding logins",
+        "store the logins themselves: log in on a machine without a credential store",
+        subject=name,
+        reference="secret-credential-store",
+    )

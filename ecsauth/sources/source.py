@@ -1,4 +1,4 @@
-"""What every source offers."""
+"""The ports that sources implement."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class Source(Protocol):
     """Where credentials come from.
 
     Attributes:
-        name: for people.
+        name: for messages.
         fingerprint: changes with anything that the answer depends on, and may hold secrets;
-            empty for a source that costs nothing to ask and is asked each time.
+            empty for a source that is cheap enough to fetch every time.
 
     """
 
@@ -21,12 +21,12 @@ class Source(Protocol):
     fingerprint: str
 
     def fetch(self) -> Fetched:
-        """Return what there is; raise SourceError if there is nothing at all."""
+        """Return the credentials found; raise SourceError if there are none at all."""
 
 
 @runtime_checkable
 class ConditionalSource(Protocol):
-    """A source that can tell whether it has anything new."""
+    """A source that can tell whether it has changed."""
 
     def fetch_unless(self, version: str) -> Fetched | None:
-        """As `Source.fetch`; None if `version` is still the current one."""
+        """Return as `Source.fetch` does; None if `version` is still current."""

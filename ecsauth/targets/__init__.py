@@ -1,1 +1,1 @@
-"""Where the two settings go."""
+"""Targets: where the two settings are written."""

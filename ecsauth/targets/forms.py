@@ -1,4 +1,4 @@
-"""Where the two settings go: a file on this host, or standard output."""
+"""Parse a TARGET of the command line: a file on this host, standard output or S3."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TARGET = "/etc/ecs/ecs.config"
 HELPER = "helper:"
-"""The cache of the credential helper: no text with two settings, so only refresh has it."""
+"""The credential helper's cache: it does not hold the two settings, so only refresh fills it."""
 
 
 def parse_target(
@@ -23,7 +23,7 @@ def parse_target(
     stdout: Callable[[], BinaryIO],
     make_s3: Callable[[str], Target] | None = None,
 ) -> Target:
-    """Understand a TARGET of the command line.
+    """Parse a TARGET of the command line.
 
     A path; one that ends in ``.json`` is the agent's JSON file; ``-`` is standard output;
     ``s3://BUCKET/KEY``.
@@ -32,10 +32,10 @@ def parse_target(
         text: as typed.
         lock_timeout: seconds to wait for another writer of a file.
         stdout: returns standard output.
-        make_s3: makes a target in S3 of its URL; None where there can be none.
+        make_s3: makes a target of an S3 URL; None where S3 is not supported.
 
     Raises:
-        UsageError: an empty text, or a kind of target that does not exist.
+        UsageError: the text is not a target, or its scheme is unknown.
 
     """
     from ecsauth.targets.local_file import LocalFile
@@ -43,17 +43,25 @@ def parse_target(
     if text == "-":
         return Stdout(stdout, ENV_FILE)
     if not text:
-        raise UsageError("the target is empty", f"the usual one is {DEFAULT_TARGET}")
+        raise UsageError(
+            "the target is empty", f"the default is {DEFAULT_TARGET}", reference="target-invalid"
+        )
     if set(text) & set("{\n\0") or len(text) > 4096:
         raise UsageError(
-            "the target is some text, not a path", f"the usual one is {DEFAULT_TARGET}"
+            "the target is not a path",
+            f"the default is {DEFAULT_TARGET}",
+            reference="target-invalid",
         )
     if text == HELPER:
-        raise UsageError(f"{HELPER} is a target of refresh and run only")
+        raise UsageError(
+            f"{HELPER} is a target of refresh and run only", reference="target-unsupported"
+        )
     if text.startswith("s3:") and make_s3 is not None:
         return make_s3(text)
     if "://" in text:
         raise UsageError(
-            f"{text.partition('://')[0]}:// is no target", f"name a path, such as {DEFAULT_TARGET}"
+            f"{text.partition('://')[0]}:// is not a supported target",
+            f"name a path, such as {DEFAULT_TARGET}",
+            reference="target-unknown-scheme",
         )
     return LocalFile(Path(text), layout_of(text), lock_timeout)

@@ -1,4 +1,4 @@
-"""A target in S3: an env file for a fleet, written only over what was read."""
+"""A target in S3: an env file for a fleet, replaced only if unchanged since it was read."""
 
 from __future__ import annotations
 
@@ -45,20 +45,24 @@ def open_target(
     bucket_key: bool,
     base: bytes | None,
 ) -> S3Target:
-    """Return the target of an ``s3://`` URL; asks nobody yet. The rest is as in `Publishing`.
+    """Return the target of an ``s3://`` URL; makes no request yet. The rest is as in `Publishing`.
 
     Raises:
-        UsageError: the URL makes no sense, or the encryption contradicts itself.
+        UsageError: the URL is invalid, or the encryption options conflict.
 
     """
     if (key_id or bucket_key) and algorithm != "aws:kms":
-        raise UsageError("--kms-key-id and --bucket-key need --sse aws:kms", "add it")
+        raise UsageError(
+            "--kms-key-id and --bucket-key need --sse aws:kms",
+            "add --sse aws:kms",
+            reference="encryption-options",
+        )
     how = Publishing(Encryption(algorithm, key_id, bucket_key), base)
     return S3Target(Aws(environment), parse_place(text, environment), how)
 
 
 class S3Target:
-    """An object; `update.Target` says what the methods promise."""
+    """An object; `target.Target` states the contract."""
 
     def __init__(
         self,
@@ -85,20 +89,20 @@ class S3Target:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Do nothing: S3 has no locks; `write` notices whoever came in between."""
+        """Do nothing: S3 has no locks; `write` detects a concurrent write."""
         yield
 
     def read(self) -> bytes:
-        """Return the object's text, or the base's with the object's settings in it."""
+        """Return the object's text or, with a base, the base with the object's settings in it."""
         if self._conflicts:
             longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**self._conflicts)
-            self._sleep(longest * random.random())  # noqa: S311 - jitter, no secret
+            self._sleep(longest * random.random())  # noqa: S311 - jitter, not a secret
         try:
             found = self._objects.get()
         except ObjectMissingError:
             found = None
         except SourceError as error:
-            raise _target_error(error) from error
+            raise error.as_kind(TargetError) from error
         self._etag = found.etag if found else ""
         self._text = found.data if found else b""
         self._metadata = {
@@ -109,7 +113,7 @@ class S3Target:
         return self._text if self._how.base is None else self._on_base(self._how.base)
 
     def write(self, text: bytes, expires_at: int | None = None) -> tuple[str, ...]:
-        """Replace the object that `read` gave; raise ConflictError if it is another by now."""
+        """Replace the object that `read` returned; raise ConflictError if it has changed since."""
         metadata = {
             **self._metadata,
             f"{_OURS}version": __version__,
@@ -121,11 +125,13 @@ class S3Target:
             self._check_public()
             etag = self._objects.put(text, self._etag, metadata, self._how.encryption)
         except SourceError as error:
-            raise _target_error(error) from error
+            raise error.as_kind(TargetError) from error
         if not etag:
             self._conflicts += 1
             raise ConflictError(
-                f"{self.name} was written by others all the time", "run it again in a moment"
+                f"gave up after {self._conflicts} conflicting writes",
+                "run it again in a moment",
+                subject=self.name,
             )
         self._conflicts = 0
         notes, self._notes = self._notes, ()
@@ -135,7 +141,7 @@ class S3Target:
         """Return the base with the object's settings in it.
 
         Raises:
-            TargetError: they cannot be carried over as they are.
+            TargetError: its settings cannot be carried over unchanged.
 
         """
         layout = self._plain
@@ -144,18 +150,19 @@ class S3Target:
             return base
         if decode(settings).fault or layout.lenient(self._text) != settings.auth_data:
             raise TargetError(
-                f"{self.name}: its present settings are not as they should be, and --base would"
-                " lose them",
-                "publish once without --base, which mends them",
+                "its present settings are malformed, and --base would lose them",
+                "publish once without --base, which repairs them",
+                subject=self.name,
+                reference="object-settings-malformed",
             )
         return layout.write(base, settings)
 
     def _check_public(self) -> None:
-        """Refuse an object that the public could read; look once, before the first write.
+        """Refuse an object that the public could read; check once, before the first write.
 
         Raises:
-            SourceError: nobody can tell, for S3 fails.
-            TargetError: it could.
+            SourceError: S3 failed, so it cannot be checked.
+            TargetError: the public could read it.
 
         """
         if self._is_checked:
@@ -164,20 +171,17 @@ class S3Target:
         if found.public:
             raise TargetError(
                 f"{self.name} was not written: {found.public}",
-                "turn on Block Public Access for the bucket: secrets will be in it",
+                "turn on Block Public Access for the bucket: it will hold secrets",
+                reference="object-public",
             )
         self._is_checked = True
         unseen = ", ".join(found.unseen)
-        notes = [f"{self.name}: could not look at its safety ({unseen})"] if unseen else []
+        notes = [f"{self.name}: could not check its access settings ({unseen})"] if unseen else []
         self._notes = (*found.warnings, *notes)
 
     def _is_untidy(self, text: bytes) -> bool:
-        """Return whether the object needs writing though its settings stay."""
+        """Return whether the object must be written even if its settings stay the same."""
         return text != self._text or self._plain.is_untidy(text)
-
-
-def _target_error(error: SourceError) -> TargetError:
-    return TargetError(error.message, error.hint)
 
 
 def _moment(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Standard output as a target: the settings are printed, nothing is there before."""
+"""Standard output as a target: it starts empty, and the settings are printed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ecsauth.host.streams import write_stream
 
 
 class Stdout:
-    """A stream that takes the settings once; `update.Target` says what the methods promise."""
+    """A stream that takes the settings once; `target.Target` states the contract."""
 
     name = key = "standard output"
 
@@ -21,14 +21,14 @@ class Stdout:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Do nothing: nobody else writes our output."""
+        """Do nothing: no other process writes our output."""
         yield
 
     def read(self) -> bytes:
         """Return no bytes."""
         return b""
 
-    def write(self, text: bytes, expires_at: int | None = None) -> tuple[str, ...]:  # noqa: ARG002 - it says nothing of it
-        """Print it, to the last byte."""
+    def write(self, text: bytes, expires_at: int | None = None) -> tuple[str, ...]:  # noqa: ARG002 - the output does not mention it
+        """Print the whole text."""
         write_stream(self._open(), text)
         return ()

@@ -1,4 +1,4 @@
-"""What every target offers."""
+"""The port that every target implements."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Target(Protocol):
     """Where the settings go. Each method raises TargetError.
 
     Attributes:
-        name: for people.
-        key: what it is remembered under: an absolute path, or a URL.
+        name: for messages.
+        key: its key in the state: an absolute path or a URL.
         layout: of its text.
 
     """
@@ -23,17 +23,17 @@ class Target(Protocol):
     layout: Layout
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other writers away for the ``with`` block; raise LockTimeoutError."""
+        """Keep other writers out for the ``with`` block; raise LockTimeoutError if one stays."""
 
     def read(self) -> bytes:
         """Return its text; empty if there is none."""
 
     def write(self, text: bytes, expires_at: int | None = None) -> tuple[str, ...]:
-        """Replace the text that `read` returned, whole or not at all; return notes for the user.
+        """Replace the text that `read` returned, in full or not at all; return notes for the user.
 
         Args:
-            text: the new one.
-            expires_at: when the first of its logins expires (Unix seconds), if that is known.
+            text: the new text.
+            expires_at: when its first login expires (Unix seconds); None if unknown.
 
         Raises:
             ConflictError: another writer has changed the text since `read`.

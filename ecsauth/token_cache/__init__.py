@@ -1,1 +1,1 @@
-"""The ECR token cache of docker-credential-ecr-login: a hit needs nothing but this room."""
+"""The ECR token cache of docker-credential-ecr-login; a hit needs only `answers`."""

@@ -1,23 +1,23 @@
-"""Ready answers of the cache: what a hit needs, and nothing that costs time to import.
+"""Ready answers of the cache: all that a hit needs, without slow imports.
 
-A ready answer is a file ``HOST@PROFILE`` of three lines: the key, which spells out everything that
-decides which login is right; the JSON for the caller; when the token was asked for and when it
-expires. Its modification time is the instant from which a fresh token is wanted. Beside it stand
-empty files that carry nothing but a modification time:
+A ready answer is a file ``HOST@PROFILE`` of three lines: the key, which holds everything that
+decides which login is right; the JSON for the caller; when the token was requested, when it
+expires, and its name. The file's modification time is when the token is due for renewal. Beside it
+are empty files that hold nothing but a modification time:
 
-* ``+at``, a minute before that instant;
-* ``+config`` and ``+credentials``, the AWS SDK's two files as they were when they were read; none
-  for one that was not there.
+* ``+at``: one minute before the renewal time;
+* ``+config`` and ``+credentials``: the modification times of the AWS SDK's two files when they
+  were read; there is none for a file that did not exist.
 
-The launcher (`launcher` beside this) reads the same files by the same rules, in ``sh``. What is
-not beyond doubt is no hit, and then the package decides:
+The launcher (module `launcher`) applies the same rules to the same files, in ``sh``. A file that
+fails any of these checks is not a hit, and the package answers instead:
 
-* the folders and the file are our own and no symlinks, and nobody else may write them;
-* all carry the sticky bit, which ``chmod 777`` and copies lose: the seal that ``sh`` can see;
-* the file's time is later than that of ``+at``, which lies in the future: a write by somebody else
-  sets a time to the present, and nobody but the owner can set it otherwise (utimensat(2));
-* the folder's time lies in the past, else the clock was turned back;
-* the SDK's files have the very times that are kept, or are both absent.
+* the folders and the file belong to this user, are not symlinks and are not writable by others;
+* all have the sticky bit, a seal that ``sh`` can test and that ``chmod 777`` and copying remove;
+* the file's time is later than that of ``+at``, which is in the future: a write by another user
+  sets the time to the present, and only the owner can set another (utimensat(2));
+* the folder's time is in the past; otherwise the clock was turned back;
+* the SDK's files have exactly the recorded times, or are absent as recorded.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ INTRICATE = (
     "AWS_CREDENTIAL_FILE",
     "BOTO_CONFIG",
 )
-"""Variables that decide too, by a secret or by a file's content: with them nothing is ready."""
+"""Variables that select a login by a secret or a file's content; with them, nothing is a hit."""
 
 CACHE_FOLDER = "ecsauth-cache"
 ANSWERS_FOLDER = "answers"
@@ -50,10 +50,10 @@ _PROFILE = _HOST | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ_")
 
 
 def cache_directory(environment: Mapping[str, str], home: str) -> str:
-    """Return the cache directory: AWS_ECR_CACHE_DIR, else ``~/.ecr``; empty for none.
+    """Return the cache directory: AWS_ECR_CACHE_DIR, else ``~/.ecr``; empty if neither exists.
 
     Args:
-        environment: variables.
+        environment: environment variables.
         home: the home directory; empty if there is none.
 
     """
@@ -64,12 +64,12 @@ def cache_directory(environment: Mapping[str, str], home: str) -> str:
 
 
 def is_disabled(environment: Mapping[str, str]) -> bool:
-    """Return whether nothing is to be cached."""
+    """Return whether caching is disabled."""
     return bool(environment.get("AWS_ECR_DISABLE_CACHE"))
 
 
 def config_files(environment: Mapping[str, str], home: str) -> tuple[str, str]:
-    """Return the paths of the AWS SDK's configuration and credentials files, as they are named."""
+    """Return the paths of the AWS SDK's config and credentials files, not expanded."""
     return (
         environment.get("AWS_CONFIG_FILE") or f"{home}/.aws/config",
         environment.get("AWS_SHARED_CREDENTIALS_FILE") or f"{home}/.aws/credentials",
@@ -77,7 +77,7 @@ def config_files(environment: Mapping[str, str], home: str) -> tuple[str, str]:
 
 
 def is_plain(environment: Mapping[str, str], home: str) -> bool:
-    """Return whether the variables are such that an answer can be ready at all."""
+    """Return whether these variables allow a ready answer at all."""
     paths = (home, *config_files(environment, home))
     return all(path.startswith("/") and "$" not in path for path in paths) and not any(
         environment.get(name) for name in INTRICATE
@@ -85,13 +85,13 @@ def is_plain(environment: Mapping[str, str], home: str) -> bool:
 
 
 def account_of(host: str) -> str:
-    """Return the AWS account that an ECR host names; empty for ECR Public."""
+    """Return the AWS account in an ECR host name; empty for ECR Public."""
     account = host.partition(".")[0]
     return account if account.isdigit() else ""
 
 
 def answer_name(host: str, environment: Mapping[str, str]) -> str:
-    """Return the name of the file with the answer for a host; empty if it can have none."""
+    """Return the file name of the answer for a host; empty if it cannot have one."""
     account = account_of(host)
     profile = account and environment.get(f"AWS_PROFILE_{account}", "")
     profile = profile or environment.get("AWS_PROFILE", "")
@@ -100,10 +100,10 @@ def answer_name(host: str, environment: Mapping[str, str]) -> str:
 
 
 def answer_key(host: str, environment: Mapping[str, str], home: str) -> str:
-    """Return the first line of a ready answer: what decides which login is right.
+    """Return the first line of a ready answer: everything that decides which login is right.
 
-    Two environments with the same key, on the same machine, would get the same login from AWS. A
-    value with a line break makes a key that no file has.
+    On one machine, AWS gives the same login to all environments with the same key. A value with a
+    line break results in a key that matches no file.
     """
     account = account_of(host)
     parts = ["2", boot_id(), host, home]
@@ -116,11 +116,11 @@ def answer_key(host: str, environment: Mapping[str, str], home: str) -> str:
 
 
 def hit(url: bytes, environment: Mapping[str, str]) -> bytes | None:
-    """Return the ready answer for what a caller of ``get`` sent; None if there is any doubt.
+    """Return the ready answer to a ``get`` request; None if any check fails.
 
     Args:
-        url: standard input.
-        environment: variables.
+        url: standard input of the request.
+        environment: environment variables.
 
     """
     home = environment.get("HOME", "")
@@ -144,8 +144,8 @@ def _read(directory: str, name: str, configs: tuple[str, str]) -> list[bytes]:
     """Return the lines of a ready answer.
 
     Raises:
-        OSError: it is not there, or may not be read.
-        ValueError: there is some doubt about it.
+        OSError: it does not exist or cannot be read.
+        ValueError: a check failed.
 
     """
     now = time.time()
@@ -161,10 +161,10 @@ def _read(directory: str, name: str, configs: tuple[str, str]) -> list[bytes]:
         status = os.fstat(descriptor)
         _check(status, stat.S_ISREG)
         if not cache.st_mode & folder.st_mode & status.st_mode & stat.S_ISVTX:
-            raise ValueError("not sealed")
+            raise ValueError("sticky bit missing")
         before = _mtime(f"{path}/{name}{AT}")
         if before is None or not folder.st_mtime < now < before / 1e9 < status.st_mtime:
-            raise ValueError("not its time")
+            raise ValueError("renewal is due, or the clock was turned back")
         for named, kept in zip(configs, (CONFIG, CREDENTIALS)):
             if _mtime(named) != _mtime(f"{path}/{name}{kept}"):
                 raise ValueError("the AWS configuration has changed")
@@ -179,11 +179,11 @@ def _check(status: os.stat_result, is_kind: Callable[[int], bool]) -> None:
         or status.st_uid != os.geteuid()
         or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     ):
-        raise ValueError("not ours alone")
+        raise ValueError("wrong type, owner or mode")
 
 
 def _mtime(path: str) -> int | None:
-    """Return a modification time in ns; None if there is no such file."""
+    """Return the modification time in ns; None if the file cannot be found."""
     try:
         return os.stat(path).st_mtime_ns  # noqa: PTH116 - pathlib takes 5 ms
     except OSError:

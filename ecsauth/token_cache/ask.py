@@ -1,4 +1,4 @@
-"""Ask AWS for a token, as the sources of ecsauth do."""
+"""Request a token from AWS, as the ECR sources do."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ecsauth.token_cache.server import Server
 
 HURRIED_SECONDS = 5.0
 ASK_SECONDS = 25.0
-"""For one login. Less than others wait for it (`flight.WAIT_SECONDS`), so that none asks too."""
+"""Limit for one login; below `flight.WAIT_SECONDS`, so that no waiting process asks too."""
 
 
 class AwsAsker:
-    """Asks ECR and ECR Public.
+    """Requests tokens from ECR and ECR Public.
 
     Args:
-        environment: variables of the AWS SDK, and a profile or role for an account.
-        tokens: asks; shared with others in this process, if there are any.
+        environment: variables of the AWS SDK, and the profile or role of an account.
+        tokens: makes the calls; given if this process already has one to share.
 
     """
 
@@ -33,10 +33,10 @@ class AwsAsker:
 
         Args:
             server: the registry.
-            is_hurried: no more than some seconds.
+            is_hurried: give up after `HURRIED_SECONDS`.
 
         Raises:
-            SourceError: there is none; says why and what to do.
+            SourceError: AWS gave no token; the error says why and what to do.
 
         """
         tokens = self._tokens

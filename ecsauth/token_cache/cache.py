@@ -1,4 +1,4 @@
-"""The token cache: one token for each principal and region, and ready answers for its hosts."""
+"""The token cache: one token per principal and region, and ready answers for its hosts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ecsauth.token_cache.answers import (
 from ecsauth.token_cache.folder import UnsafeError, open_folder
 from ecsauth.token_cache.sdk_files import SdkFiles
 
-_TOKEN = ".token"  # noqa: S105 - ends of file names
+_TOKEN = ".token"  # noqa: S105 - suffixes of file names
 _FAILURE = ".failure"
 _CORRUPT = ".corrupt"
 _OURS = re.compile(r"[0-9a-f]{40}\.(token|failure|corrupt)")
@@ -47,28 +47,28 @@ class CachedToken:
     requested_at: int
     expires_at: int
     host: str = ""
-    """Of the caller's own registry, as AWS named it; empty for ECR Public."""
+    """The host of the caller's own registry, from AWS's response; empty for ECR Public."""
 
     def is_fresh(self, now: float, ahead: float = 0.0) -> bool:
-        """Return whether less than half of its life has passed, seen `ahead` seconds from now.
+        """Return whether less than half of its life will have passed in `ahead` seconds.
 
-        One that was asked for in the future means that the clock was turned back: not fresh.
+        A token requested in the future is not fresh: the clock was turned back.
         """
         return self.requested_at <= now and now + ahead < self.renew_at
 
     def is_expired(self, now: float) -> bool:
-        """Return whether it is past its time; at the instant, it is."""
+        """Return whether it has expired; at `expires_at` exactly, it has."""
         return now >= self.expires_at
 
     @property
     def renew_at(self) -> int:
-        """When half of its life has passed."""
+        """When half of its life has passed (Unix seconds)."""
         return (self.requested_at + self.expires_at) // 2
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a token could not be had, as it is told to those who waited for it."""
+    """Why a request for a token failed, for the processes that waited for it."""
 
     message: str
     hint: str
@@ -76,64 +76,64 @@ class Failure:
 
 
 class Cache(Protocol):
-    """Where tokens are kept between calls. Nothing here fails: what is lost is fetched again."""
+    """Keeps tokens between calls. No method raises: a token that is lost is requested again."""
 
     def get(self, name: str, now: float) -> CachedToken | None:
         """Return a token that has not expired; None if there is none."""
 
     def put(self, name: str, token: CachedToken, now: float) -> None:
-        """Keep a token."""
+        """Store a token."""
 
     def answer(
         self, host: str, name: str, token: CachedToken, reply: bytes, files: SdkFiles
     ) -> None:
-        """Keep the ready answer for a host.
+        """Store the ready answer for a host.
 
         Args:
-            host: of the registry.
-            name: of the token.
-            token: that serves it.
+            host: the registry's host.
+            name: the token's name.
+            token: the token for this host.
             reply: JSON, one line.
-            files: the SDK's, with which the token was asked for.
+            files: the SDK's files with which the token was requested.
 
         """
 
     def hosts(self, now: float) -> dict[str, str]:
-        """Return host → name of its token, for those that have not expired."""
+        """Return host → token name, for tokens that have not expired."""
 
     def drop(self, name: str, hosts: Iterable[str]) -> None:
-        """Forget a token and the ready answers for hosts."""
+        """Remove a token and the ready answers for these hosts."""
 
     def lock(self, name: str) -> int | None:
-        """Return a descriptor to lock who asks for a token; None if there cannot be one."""
+        """Return a descriptor of the lock file for a token; None if it cannot be opened."""
 
     def failed(self, name: str, since: float, now: float) -> Failure | None:
-        """Return the failure of somebody who asked between `since` and now."""
+        """Return the failure of a request that ended between `since` and `now`."""
 
     def put_failure(self, name: str, failure: Failure) -> None:
-        """Tell those who wait."""
+        """Store a failure for the processes that wait."""
 
 
 class NoCache:
-    """No cache: nothing is kept."""
+    """No cache: stores nothing."""
 
     def get(self, name: str, now: float) -> None:
         """Return None."""
 
     def put(self, name: str, token: CachedToken, now: float) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     def answer(
         self, host: str, name: str, token: CachedToken, reply: bytes, files: SdkFiles
     ) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     def hosts(self, now: float) -> dict[str, str]:  # noqa: ARG002
-        """Return none."""
+        """Return no hosts."""
         return {}
 
     def drop(self, name: str, hosts: Iterable[str]) -> None:
-        """Forget nothing."""
+        """Do nothing."""
 
     def lock(self, name: str) -> None:
         """Return None."""
@@ -142,20 +142,20 @@ class NoCache:
         """Return None."""
 
     def put_failure(self, name: str, failure: Failure) -> None:
-        """Tell nobody."""
+        """Do nothing."""
 
 
 class FileCache:
-    """The cache in a folder of our own.
+    """The cache in a private folder of this user.
 
     Args:
-        directory: as AWS_ECR_CACHE_DIR names it.
-        environment: variables, for the keys of ready answers.
+        directory: the cache directory; the cache is a folder in it.
+        environment: environment variables, for the keys of ready answers.
         home: the home directory.
 
     Raises:
-        UnsafeError: others may write it.
-        OSError: it cannot be made.
+        UnsafeError: the folder belongs to another user or is writable by others.
+        OSError: the folder cannot be created.
 
     """
 
@@ -170,7 +170,7 @@ class FileCache:
             base.close()
 
     def get(self, name: str, now: float) -> CachedToken | None:
-        """Return a token that has not expired; one that makes no sense is set aside."""
+        """Return a token that has not expired; rename a file that cannot be parsed."""
         try:
             data = self._tokens.read(name + _TOKEN)
         except OSError:
@@ -185,7 +185,7 @@ class FileCache:
         return None if token.is_expired(now) else token
 
     def put(self, name: str, token: CachedToken, now: float) -> None:
-        """Keep a token; expired ones go, and the oldest if there are too many."""
+        """Store a token; remove expired ones, and the oldest above the limit."""
         data = json.dumps(asdict(token)).encode("ascii")
         with contextlib.suppress(OSError):
             self._prune(now)
@@ -196,7 +196,7 @@ class FileCache:
     def answer(
         self, host: str, name: str, token: CachedToken, reply: bytes, files: SdkFiles
     ) -> None:
-        """Keep the ready answer for a host, sealed."""
+        """Store the ready answer for a host, sealed."""
         file = answer_name(host, self._environment)
         key = answer_key(host, self._environment, self._home)
         is_fit = key.isascii() and key.isprintable() and is_plain(self._environment, self._home)
@@ -211,7 +211,7 @@ class FileCache:
             CREDENTIALS: files.credentials.mtime,
         }
         with contextlib.suppress(OSError):
-            self._answers.remove(file)  # no half of the old with a half of the new
+            self._answers.remove(file)  # never an old answer with new stamps
             for stamp, moment in stamps.items():
                 if moment is None:
                     self._answers.remove(file + stamp)
@@ -220,7 +220,7 @@ class FileCache:
             self._answers.write(file, data, SEALED_FILE, until)
 
     def hosts(self, now: float) -> dict[str, str]:
-        """Return host → name of its token, for those that have not expired."""
+        """Return host → token name, for tokens that have not expired."""
         found = {}
         for name, answer in self._all_answers(now):
             host = name.partition("@")[0]
@@ -230,20 +230,20 @@ class FileCache:
         return found
 
     def drop(self, name: str, hosts: Iterable[str]) -> None:
-        """Forget a token and the ready answers for hosts."""
+        """Remove a token and the ready answers for these hosts."""
         self._tokens.remove(name + _TOKEN)
         for host in hosts:
             self._remove_answer(answer_name(host, self._environment))
 
     def lock(self, name: str) -> int | None:
-        """Return a descriptor of one of a bounded number of lock files; None without one."""
+        """Return a descriptor of one of `_LOCKS` lock files; None if it cannot be opened."""
         try:
             return self._tokens.open_append(f".lock-{int(name[:8], 16) % _LOCKS:02x}")
         except OSError:
             return None
 
     def failed(self, name: str, since: float, now: float) -> Failure | None:
-        """Return the failure of somebody who asked between `since` and now."""
+        """Return the failure of a request that ended between `since` and `now`."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             data = self._tokens.read(name + _FAILURE)
             if data is not None:
@@ -253,7 +253,7 @@ class FileCache:
         return None
 
     def put_failure(self, name: str, failure: Failure) -> None:
-        """Tell those who wait."""
+        """Store a failure for the processes that wait."""
         with contextlib.suppress(OSError):
             self._tokens.write(name + _FAILURE, json.dumps(asdict(failure)).encode("ascii"))
 
@@ -269,7 +269,7 @@ class FileCache:
                 yield name, _Answer(lines[0].decode(), int(rest[0]), int(rest[1]), rest[2])
 
     def _prune(self, now: float) -> None:
-        """Drop what has expired or makes no sense, and the oldest beyond the bounds."""
+        """Remove what has expired or cannot be parsed, and the oldest above the limits."""
         kept = []
         for name, moment in list(self._tokens.files(now)):
             if not _OURS.fullmatch(name):
@@ -280,7 +280,7 @@ class FileCache:
                 else:
                     kept.append((moment, name))
             elif not now - _MAX_FAILURE_AGE <= moment <= now:
-                self._tokens.remove(name)  # a failure, or what was set aside
+                self._tokens.remove(name)  # an old failure or a corrupt file
         for _, name in sorted(kept)[: -_MAX_TOKENS + 1]:
             self._tokens.remove(name)
         current = dict(self._all_answers(now))
@@ -309,11 +309,11 @@ class _Answer:
 
 
 def open_cache(directory: str, environment: Mapping[str, str], home: str) -> tuple[Cache, str]:
-    """Return the cache, and why there is none if it is not to be had.
+    """Return the cache, and a warning if it cannot be used (then the cache is `NoCache`).
 
     Args:
-        directory: where; empty for none.
-        environment: variables.
+        directory: the cache directory; empty for no cache.
+        environment: environment variables.
         home: the home directory.
 
     """

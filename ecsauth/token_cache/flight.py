@@ -1,7 +1,7 @@
-"""Single flight: of many processes that want the same token at once, one asks AWS.
+"""Single flight: of many processes that need the same token at once, one asks AWS.
 
-Who asks holds a lock (flock(2)), which the kernel lets go of when he dies, so that a crash blocks
-nobody. The others look into the cache meanwhile; if he fails, they take over his failure.
+The process that asks holds a lock (flock(2)). The kernel releases it when the process dies, so a
+crash blocks no other. The others poll the cache; if the request fails, they report its failure.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ecsauth.host.atomic_file import close_quietly
 _T = TypeVar("_T")
 
 WAIT_SECONDS = 30.0
-"""Who holds the lock for longer is stuck, or stopped."""
+"""A process that holds the lock for longer is taken to be stuck or stopped."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.1
 
@@ -28,14 +28,14 @@ def fly(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> _T:
-    """Return what one of those who want it has got; raises what `peek` and `lead` raise.
+    """Return the result of this process or of another; raise what `peek` and `lead` raise.
 
     Args:
-        descriptor: of the lock file, closed at the end; None if everybody asks for himself.
-        peek: returns what others have got meanwhile, None if nothing; raises their failure.
+        descriptor: of the lock file, closed at the end; None to ask without a lock.
+        peek: returns the result of another process, None if there is none yet; raises its failure.
         lead: asks.
-        clock: seconds of a clock that does not jump.
-        sleep: waits that many seconds.
+        clock: monotonic seconds.
+        sleep: waits this many seconds.
 
     """
     if descriptor is None:
@@ -44,7 +44,7 @@ def fly(
     try:
         while True:
             is_leader = try_lock(descriptor)
-            found = peek()  # also with the lock: the one before may just have got it
+            found = peek()  # even with the lock: its last holder may have succeeded
             if found is not None:
                 return found
             if is_leader or clock() >= end:
@@ -56,11 +56,11 @@ def fly(
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock it if nobody else has; return whether it is locked. It ends with the descriptor."""
+    """Try to lock; return False if another process holds it. Closing releases the lock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        return True  # a file system without locks: everybody asks for himself
+        return True  # the file system has no locks: each process asks
     return True

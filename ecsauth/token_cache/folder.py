@@ -1,7 +1,7 @@
-"""A private folder: opened only if it is our own alone, its files read and written beneath it.
+"""A private folder: opened only if it belongs to this user and is not writable by others.
 
-It is opened once, and everything is done relative to that, so that nobody can put another in its
-place. Folders that we did not make keep their mode.
+It is opened once, and its files are accessed relative to that descriptor, so that another folder
+put in its place is never used. Folders that already exist keep their mode.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class UnsafeError(OSError):
-    """A folder or file that others could have written."""
+    """A folder or file that another user could have written."""
 
 
 class Folder:
-    """An opened folder.
+    """An open folder.
 
     Args:
         path: for messages.
-        descriptor: of the folder; closed with it.
+        descriptor: of the folder; this object closes it.
 
     Raises:
-        UnsafeError: it is not ours, or others may write it.
+        UnsafeError: it belongs to another user or is writable by others.
 
     """
 
@@ -51,26 +51,26 @@ class Folder:
             raise
 
     def close(self) -> None:
-        """Close it; a second time does nothing."""
+        """Close it; does nothing if it is closed."""
         if self._descriptor >= 0:
             close_quietly(self._descriptor)
             self._descriptor = -1
 
     def __del__(self) -> None:
-        """Close it when nobody has it any more."""
+        """Close it with its last reference."""
         self.close()
 
     def child(self, name: str, mode: int = 0o700, *, is_sealed: bool = False) -> Folder:
-        """Open a folder in it, made with the mode if it is not there.
+        """Open a subfolder; create it if it does not exist.
 
         Args:
             name: of the folder.
-            mode: its permission bits.
-            is_sealed: it gets the mode back if it has lost it.
+            mode: its permission bits, if it is created.
+            is_sealed: set the mode on an existing folder too.
 
         Raises:
-            UnsafeError: it is not ours, or others may write it.
-            OSError: it cannot be made or opened; a symlink is not followed.
+            UnsafeError: it belongs to another user or is writable by others.
+            OSError: it cannot be created or opened; a symlink is not followed.
 
         """
         is_made = True
@@ -82,17 +82,17 @@ class Folder:
         found = Folder(self.path / name, descriptor)
         if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode and (is_made or is_sealed):
             try:
-                os.fchmod(descriptor, mode)  # the umask may have taken bits away
+                os.fchmod(descriptor, mode)  # the umask may have removed bits
             except BaseException:
                 found.close()
                 raise
         return found
 
     def read(self, name: str) -> bytes | None:
-        """Return the bytes of a file; None if there is none.
+        """Return the first `MAX_BYTES` of a file; None if it does not exist.
 
         Raises:
-            UnsafeError: it is not ours, or others may write it.
+            UnsafeError: it is not a regular file, belongs to another user or is writable by others.
             OSError: it cannot be read.
 
         """
@@ -106,15 +106,15 @@ class Folder:
             return file.read(MAX_BYTES)
 
     def write(self, name: str, data: bytes, mode: int = 0o600, at: int | None = None) -> None:
-        """Put a file in place, whole.
+        """Write a file atomically.
 
-        It is not fsynced: after a power loss it may be empty, and then it is fetched again.
+        It is not fsynced: after a power loss it may be empty, and its content is requested again.
 
         Args:
             name: of the file.
             data: its bytes.
             mode: its permission bits.
-            at: its modification time, ns since 1970; None for the present.
+            at: its modification time, ns since 1970; None for now.
 
         Raises:
             OSError: it was not written; nothing has changed.
@@ -135,10 +135,11 @@ class Folder:
             raise
 
     def open_append(self, name: str) -> int:
-        """Return a descriptor that appends to a file (0600), made if it is not there.
+        """Return a descriptor that appends to a file; create it (0600) if it does not exist.
 
         Raises:
-            OSError: it cannot be opened, or is not ours.
+            UnsafeError: it is not a regular file, belongs to another user or is writable by others.
+            OSError: it cannot be created or opened.
 
         """
         flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -157,12 +158,12 @@ class Folder:
         return descriptor
 
     def rename(self, name: str, new: str) -> None:
-        """Rename a file; one that is not there is no matter."""
+        """Rename a file; does nothing if it does not exist."""
         with contextlib.suppress(FileNotFoundError):
             os.rename(name, new, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
 
     def remove(self, name: str) -> bool:
-        """Remove a file; return whether there was one."""
+        """Remove a file; return whether it was removed."""
         try:
             os.unlink(name, dir_fd=self._descriptor)
         except OSError:
@@ -170,11 +171,11 @@ class Folder:
         return True
 
     def files(self, now: float) -> Iterator[tuple[str, float]]:
-        """Yield name and modification time of each file; what a crash has left behind goes."""
+        """Yield name and modification time of each file; remove files that a crash left behind."""
         found = []
         with os.scandir(self._descriptor) as entries:
             for entry in entries:
-                with contextlib.suppress(FileNotFoundError):  # others write at the same time
+                with contextlib.suppress(FileNotFoundError):  # another process removed it
                     found.append((entry.name, entry.stat(follow_symlinks=False).st_mtime))
         for name, moment in found:
             if not name.startswith(_NEW):
@@ -184,13 +185,14 @@ class Folder:
 
 
 def open_folder(path: Path) -> Folder:
-    """Open a folder by its path; made, with its parents, if it is not there.
+    """Open a folder by its path; create it and its parents if they do not exist.
 
-    A symlink is followed if it is our own or root's, and nobody else may rename what is on the way.
+    A symlink is followed if it belongs to this user or root and no other user can replace any
+    part of the path.
 
     Raises:
-        UnsafeError: it is not ours, or others may write it or put another in its place.
-        OSError: it cannot be made or opened.
+        UnsafeError: it belongs to another user, or others can write to it or replace it.
+        OSError: it cannot be created or opened.
 
     """
     for _ in range(_MAX_LINKS):

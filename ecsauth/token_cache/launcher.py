@@ -1,15 +1,14 @@
-"""The launcher: a shell script that prints a ready answer by itself, without starting a process.
+"""The launcher: a shell script that prints a ready answer without starting another process.
 
-It follows the rules of `answers` beside this; all that it cannot judge it hands to the package.
-``read``, ``[`` and ``printf`` are built into every ``sh`` that Linux distributions ship (dash,
-bash, busybox), so that a hit takes no fork. ``/proc/self`` is a folder that is as old as the look
-at it: a modification time is compared with it in order to know whether it has passed.
+It applies the rules of `answers` and hands every request that it cannot decide to the package.
+``read``, ``[`` and ``printf`` are builtins of every ``sh`` that Linux distributions ship (dash,
+bash, busybox), so a hit needs no fork. The modification time of ``/proc/self`` is the present: the
+script compares a file's time with it to learn whether that time has passed.
 
-What ``sh`` cannot see are permission bits but the sticky one. That is why answers carry it as a
-seal: ``chmod`` with a number and copies take it away. Where it was kept and others may write
-nevertheless, a write sets the file's time to the present; to be taken for later than its mark, and
-that for later than the look, both would have to be written, one after the other, within the
-microseconds between the looks.
+``sh`` can test no permission bit for other users, only the sticky bit. That is why answers have it
+as a seal: a numeric ``chmod`` and copying remove it. If others can write a file that kept its seal,
+a write sets the file's time to the present. To pass the checks, the forger would have to write the
+``+at`` file and then the answer within the microseconds between the launcher's tests.
 """
 
 from __future__ import annotations
@@ -37,21 +36,21 @@ MARK = '# Put in place by "ecsauth install helper"'
 PACKAGE_CODE = (
     "import _signal as s; s.signal(2, s.SIG_DFL); from ecsauth.helper.entry import main; main()"
 )
-"""What the launcher gives to Python: from its first moment on, Ctrl-C ends it without a word."""
+"""The Python code that the launcher runs; from its start, Ctrl-C ends it without a traceback."""
 
 _HOST = f"{string.ascii_lowercase}{string.digits}.-"
 _PROFILE = f"{string.ascii_letters}{string.digits}._-"
 
 _TEMPLATE = """\
 #!/bin/sh
-MARK (ecsauth VERSION), which writes over it.
-# Ready answers of the cache are printed here, by the rules of ecsauth/helper/answers.py; all else
-# goes to the package.
+MARK (ecsauth VERSION), which overwrites it.
+# Prints ready answers of the cache, by the rules of ecsauth/token_cache/answers.py; the package
+# handles everything else.
 
 program() {
     if [ -x PYTHON ]; then return; fi
     printf '%s\\n' 'NOT_FOUND'
-    printf '%s\\n' 'PROGRAM: PYTHON is gone; repeat: ecsauth install helper' >&2
+    printf '%s\\n' 'PROGRAM: PYTHON is missing; run: ecsauth install helper' >&2
     exit 1
 }
 
@@ -75,7 +74,7 @@ doubt() {
     exit
 }
 
-# The file $1 is as it was when $2 was made: there is neither, or both have one time.
+# The file $1 has not changed since $2 was made: neither exists, or both have the same time.
 same() {
     if [ -e "$1" ]; then
         [ -e "$2" ] && ! [ "$1" -nt "$2" ] && ! [ "$1" -ot "$2" ]
@@ -118,7 +117,7 @@ kept=$cache/CACHE_FOLDER
 answers=$kept/ANSWERS_FOLDER
 answer=$answers/$url@$profile
 
-# Ours, sealed, no link; its time and that of its mark in the future, the folder's in the past.
+# Own, sealed, not links; the times of the answer and its +at in the future, the folder's past.
 [ -O "$cache" ] && [ -O "$kept" ] && [ -k "$kept" ] && [ ! -L "$kept" ] &&
     [ -O "$answers" ] && [ -k "$answers" ] && [ ! -L "$answers" ] &&
     [ -O "$answer" ] && [ -k "$answer" ] && [ ! -L "$answer" ] && [ -f "$answer" ] &&
@@ -138,15 +137,20 @@ def launcher_text(command: Sequence[str]) -> str:
     """Return the launcher.
 
     Args:
-        command: program and first arguments that run the package's own helper.
+        command: program and first arguments that run the package's helper.
 
     Raises:
-        UsageError: the path of the program cannot stand in it.
+        UsageError: the program's path has characters that the script cannot hold.
 
     """
     program = command[0]
     if not program.isprintable() or set(program) & set("'\"\\$`\n"):
-        raise UsageError(f"the path {program!r} cannot stand in a script", "use a plain one")
+        raise UsageError(
+            "this path cannot be written in a shell script",
+            "install ecsauth under a path without quotes, $, ` and backslashes",
+            subject=repr(program),
+            reference="usage-path-characters",
+        )
     names = ["$own_profile", "$own_role", *(f"${{{name}-}}" for name in PRINCIPAL)]
     replaced = {
         "MARK": MARK,
@@ -164,7 +168,7 @@ def launcher_text(command: Sequence[str]) -> str:
         '}INTRICATE"': f'}}{"".join(f"${{{name}-}}" for name in INTRICATE)}"',
         '"KEY"': f'"2|$boot|$url|$HOME|{"|".join(names)}"',
         "COMMAND": " ".join(shlex.quote(item) for item in command),
-        "'PROGRAM: PYTHON is gone": f"'{PROGRAM}: {program} is gone",
+        "'PROGRAM: PYTHON is missing": f"'{PROGRAM}: {program} is missing",
         "-x PYTHON": f"-x {shlex.quote(program)}",
     }
     text = _TEMPLATE

@@ -1,4 +1,4 @@
-"""The helper's log: why there was no login, and no secret. Failing to log is no failure."""
+"""The helper's log: why a login failed, without secrets. A failure to log is ignored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ecsauth.token_cache.folder import Folder, open_folder
 
 NAME = "ecr-login.log"
 MAX_BYTES = 256 * 1024
-"""Then it becomes ``ecr-login.log.1``, and the one before goes."""
+"""At this size the log is renamed to ``ecr-login.log.1``, which replaces the previous one."""
 
 _MAX_LINE = 2000
 _USER_INFO = re.compile(r"(?<=//)[^/\s@]*@")
@@ -22,7 +22,7 @@ _QUERY = re.compile(r"\?\S+")
 
 
 def redacted(text: str) -> str:
-    """Return text with what may be secret in a URL hidden, on one printable line of ASCII."""
+    """Return one line of printable ASCII, without user info and query of URLs (maybe secret)."""
     hidden = _QUERY.sub("?…", _USER_INFO.sub("…@", text))
     return (
         "".join(
@@ -34,10 +34,10 @@ def redacted(text: str) -> str:
 
 
 class Log:
-    """A log file ``log/ecr-login.log`` in the cache directory.
+    """The log file ``log/ecr-login.log`` in the cache directory.
 
     Args:
-        directory: the cache directory; None logs nothing.
+        directory: the cache directory; None to log nothing.
         clock: Unix seconds.
 
     """

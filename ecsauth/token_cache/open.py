@@ -1,4 +1,4 @@
-"""Open the cache of this user."""
+"""Open this user's cache."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def make_vault(
     log: Callable[[str, str], None],
     tokens: EcrTokens | None = None,
 ) -> EcrVault:
-    """Return the vault of this user; nothing is opened or asked yet.
+    """Return this user's vault; it opens the cache and calls AWS only when needed.
 
     Args:
-        environment: variables.
+        environment: environment variables.
         log: takes a level and a text.
-        tokens: asks AWS, if somebody in this process does already.
+        tokens: calls AWS; given if this process already has one to share.
 
     """
     outside = Outside(environment, home_of(environment), log)
@@ -43,7 +43,7 @@ def make_vault(
 
 
 def home_of(environment: Mapping[str, str]) -> str:
-    """Return the home directory: HOME, else what the user database says; empty if neither does."""
+    """Return the home directory: HOME, else that of the user database; empty if neither has it."""
     home = environment.get("HOME", "")
     if home:
         return home
@@ -54,21 +54,21 @@ def home_of(environment: Mapping[str, str]) -> str:
 
 
 def cache_path(environment: Mapping[str, str]) -> Path | None:
-    """Return where this user's cache and log are; None for nowhere."""
+    """Return the directory of this user's cache and log; None if there is none."""
     directory = cache_directory(environment, home_of(environment))
     return Path(directory) if directory else None
 
 
 class _LazyAsker:
-    """Loads what talks to AWS when it is needed."""
+    """Loads the AWS modules only when it is called."""
 
     def __init__(self, environment: Mapping[str, str], tokens: EcrTokens | None) -> None:
         self._environment = environment
         self._tokens = tokens
 
     def __call__(self, server: Server, *, is_hurried: bool) -> CachedToken:
-        """Return a token; raise SourceError if there is none."""
-        # With botocore: a hit, and list, do without.
+        """Return a token; raise SourceError if AWS gave none."""
+        # This loads botocore, which a hit and `list` do not need.
         from ecsauth.token_cache.ask import AwsAsker
 
         return AwsAsker(self._environment, self._tokens)(server, is_hurried=is_hurried)

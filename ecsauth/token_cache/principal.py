@@ -1,7 +1,7 @@
-"""As whom a token is asked for, as far as it can be told without asking AWS.
+"""The principal for which a token is requested, as far as it is known without a call to AWS.
 
-A session's keys change every hour and with every process; the profile, the role or the instance
-does not. So what names them is the principal, and not the keys, unless they are all there is.
+A session's keys change every hour and with every process; the profile, role or instance does not.
+So the principal is identified by those, and by the keys only if nothing else identifies it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _REPLACED_BY_PROFILE = frozenset(
         "AWS_WEB_IDENTITY_TOKEN_FILE",
     }
 )
-"""What the AWS SDK does not look at when it is given a profile (botocore/credentials.py)."""
+"""Variables that the AWS SDK ignores when it is given a profile (botocore/credentials.py)."""
 
-_NAMES_SOMEBODY = frozenset(
+_NAMES_PRINCIPAL = frozenset(
     {
         "AWS_PROFILE",
         "AWS_DEFAULT_PROFILE",
@@ -39,7 +39,7 @@ _OF_SESSION = re.compile(
     rb"\s*(aws_secret_access_key|aws_session_token|aws_security_token|[a-z_]*expir[a-z_]*)\s*=",
     re.IGNORECASE,
 )
-"""A line of the credentials file that a new session of the same principal changes."""
+"""A line of the credentials file that changes with each session of the same principal."""
 
 _KEY_OF_SESSION = re.compile(rb"\s*aws_access_key_id\s*=\s*ASIA", re.IGNORECASE)
 _LASTING_NAME = re.compile(rb"\s*(x_principal_arn|role_arn)\s*=", re.IGNORECASE)
@@ -54,16 +54,16 @@ def principal_of(
     boot: str = "",
     secrets: bytes = b"",
 ) -> str:
-    """Return the principal that calls for an account, as a digest.
+    """Return a digest of the principal that is used for an account.
 
     Args:
         account: the AWS account of the registry; empty for ECR Public.
-        environment: variables.
+        environment: environment variables.
         home: the home directory.
-        files: the SDK's.
-        boot: what names this start of this machine: if nothing else names somebody, it is the
-            instance.
-        secrets: what stands in the files that `INTRICATE` variables name.
+        files: the SDK's files.
+        boot: ID of this boot of the machine; it stands for the instance if nothing else
+            identifies a principal.
+        secrets: content of the files named by `INTRICATE` variables.
 
     """
     profile = environment.get(f"AWS_PROFILE_{account}", "") if account else ""
@@ -71,7 +71,7 @@ def principal_of(
     dropped = _REPLACED_BY_PROFILE if profile else frozenset()
     names = [name for name in (*PRINCIPAL, *INTRICATE) if name not in dropped]
     is_named = bool(profile or files.config.content or files.credentials.content)
-    is_named = is_named or any(environment.get(name) for name in _NAMES_SOMEBODY)
+    is_named = is_named or any(environment.get(name) for name in _NAMES_PRINCIPAL)
     parts = [profile, role, home, files.config.path, files.credentials.path]
     parts += [f"{name}={environment.get(name, '')}" for name in names]
     parts += ["" if is_named else boot]
@@ -81,13 +81,13 @@ def principal_of(
 
 
 def token_name(principal: str, service: str, region: str, *, fips: bool) -> str:
-    """Return the name of the token that a principal has for a region, fit for a file."""
+    """Return the name of a principal's token for a region, usable as a file name."""
     text = "\0".join([principal, service, region, "fips" if fips else ""])
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
 def _lasting_lines(credentials: bytes) -> Iterator[bytes]:
-    """Yield the lines that name somebody; a session's key if nothing else in its section does."""
+    """Yield the lines that identify a principal; session keys only where nothing else does."""
     for section in re.split(rb"^(?=\s*\[)", credentials, flags=re.MULTILINE):
         lines = section.splitlines()
         has_name = any(_LASTING_NAME.match(line) for line in lines)

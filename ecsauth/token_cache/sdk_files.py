@@ -1,4 +1,4 @@
-"""The AWS SDK's configuration and credentials files, as they are at one moment."""
+"""A snapshot of the AWS SDK's config and credentials files."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SETTLED_NS = 2_000_000_000
 
 @dataclass(frozen=True)
 class SdkFile:
-    """One of the two.
+    """One of the two files.
 
     Attributes:
-        path: absolute.
-        content: empty if there is no such file.
-        mtime: its modification time, ns since 1970; None if there is no such file.
+        path: absolute path.
+        content: empty if the file does not exist.
+        mtime: modification time, ns since 1970; None if the file does not exist.
 
     """
 
@@ -31,26 +31,26 @@ class SdkFile:
     mtime: int | None
 
     def is_settled(self, now: float) -> bool:
-        """Return whether its time would tell a later change; some clocks of files are coarse."""
+        """Return whether a later change would alter its time; file times may be coarse."""
         return self.mtime is None or self.mtime + _SETTLED_NS < now * 1e9
 
 
 @dataclass(frozen=True)
 class SdkFiles:
-    """Both."""
+    """Both files."""
 
     config: SdkFile
     credentials: SdkFile
 
     def is_settled(self, now: float) -> bool:
-        """Return whether the times of both would tell a later change."""
+        """Return whether a later change of either would alter its time."""
         return self.config.is_settled(now) and self.credentials.is_settled(now)
 
 
 def read_sdk_files(environment: Mapping[str, str], home: str) -> SdkFiles | None:
-    """Read both as botocore would; None if one is there that cannot be read to its end.
+    """Read both as botocore would; None if an existing file cannot be read completely.
 
-    botocore replaces ``~`` and variables in their paths (``configloader.raw_config_parse``).
+    botocore expands ``~`` and variables in the paths (``configloader.raw_config_parse``).
     """
     try:
         first, second = (_read(path) for path in config_files(environment, home))
@@ -68,5 +68,5 @@ def _read(named: str) -> SdkFile:
     except (FileNotFoundError, NotADirectoryError):
         return SdkFile(str(path), b"", None)
     if (before.st_mtime_ns, before.st_ino) != (after.st_mtime_ns, after.st_ino):
-        raise ValueError("it was changed while it was read")
+        raise ValueError("the file changed while it was read")
     return SdkFile(str(path), content, after.st_mtime_ns)

@@ -1,4 +1,4 @@
-"""A registry of ECR as a client asks for it, and the login that it is given."""
+"""An ECR registry as a client requests it, and the login that it gets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_URL = 2048
 
 @dataclass(frozen=True)
 class Login:
-    """What `get` answers."""
+    """The login that `get` returns."""
 
     username: str
     secret: str = field(repr=False)
@@ -27,7 +27,7 @@ class Login:
 
 @dataclass(frozen=True)
 class Server:
-    """A registry of ECR's, as a caller asks for it.
+    """An ECR registry as a caller requests it.
 
     Attributes:
         host: in lower case, without a port; empty for the caller's own registry in a region.
@@ -40,14 +40,15 @@ class Server:
 
     @property
     def fips(self) -> bool:
-        """Whether its token comes from a FIPS endpoint."""
+        """Whether its token is requested from a FIPS endpoint."""
         return self.registry is not None and self.registry.fips
 
 
 def parse_server_url(text: str) -> Server | None:
-    """Understand what a client sends: HOST, ``https://HOST/v2/``, HOST/repository:tag.
+    """Parse the server URL of a client: HOST, ``https://HOST/v2/`` or HOST/repository:tag.
 
-    None for what is not ECR's, also for ``http://``: a token is not for a plain connection.
+    Returns None for a host that is not ECR's, and for ``http://``: a token must not be sent in
+    plain text.
     """
     rest = text[len("https://") :] if text[:8].lower() == "https://" else text
     host = rest.partition("/")[0].removesuffix(":443").lower()
@@ -55,7 +56,7 @@ def parse_server_url(text: str) -> Server | None:
 
 
 def server_of(host: str) -> Server | None:
-    """Return the registry of a host name in lower case; None if it is not ECR's."""
+    """Return the ECR registry of a lower-case host name; None if it is not ECR's."""
     registry = parse_ecr_host(host)
     if registry is not None or is_ecr_public(host):
         return Server(host, registry)
@@ -63,10 +64,10 @@ def server_of(host: str) -> Server | None:
 
 
 def login_reply(server_url: str, login: Login) -> str:
-    """Return the JSON of a login, on one line."""
+    """Return a login as one line of JSON."""
     return dumps({"ServerURL": server_url, "Username": login.username, "Secret": login.secret})
 
 
 def dumps(document: Any) -> str:
-    """Return JSON as Go writes it: without blanks; ASCII."""
+    """Return JSON as Go writes it: no spaces, ASCII only."""
     return json.dumps(document, separators=(",", ":"))

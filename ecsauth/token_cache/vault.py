@@ -1,4 +1,4 @@
-"""Logins for ECR: from the cache while a token is fresh, else from AWS, asked once by all."""
+"""Logins for ECR: from the cache while a token is fresh, else from AWS in one shared call."""
 
 from __future__ import annotations
 
@@ -21,29 +21,30 @@ from ecsauth.token_cache.server import Login, Server, login_reply, parse_server_
 _MAX_SECRET = 65536
 _PUBLIC_REGION = "us-east-1"
 _NO_FILES = SdkFiles(SdkFile("", b"", None), SdkFile("", b"", None))
+_SEE_LOG = "see the log of the process that made the request"
 _PAUSE_SECONDS = 60.0
-"""After a failure of AWS, a token that has not expired is answered for so long without asking."""
+"""After a failed request, how long an unexpired token is returned without asking AWS again."""
 
 
 class Asker(Protocol):
-    """Asks AWS for a token."""
+    """Requests a token from AWS."""
 
     def __call__(self, server: Server, /, *, is_hurried: bool) -> CachedToken:
-        """Return a token that serves a registry, or raise SourceError.
+        """Return a token for a registry, or raise SourceError.
 
         Args:
             server: the registry.
-            is_hurried: there is a token that will do: one short attempt.
+            is_hurried: make one short attempt, because a usable token is cached.
 
         """
 
 
 @dataclass(frozen=True)
 class Outside:
-    """What the vault needs from outside.
+    """What the vault needs from its environment.
 
     Attributes:
-        environment: variables.
+        environment: environment variables.
         home: the home directory; empty if there is none.
         log: takes a level and a text.
         clock: Unix seconds.
@@ -57,12 +58,12 @@ class Outside:
 
 
 class EcrVault:
-    """The vault of the helper.
+    """Returns logins from the cache or from AWS.
 
     Args:
-        open_cache: opens the cache, when it is needed.
-        ask: asks AWS.
-        outside: the rest.
+        open_cache: opens the cache when it is needed.
+        ask: requests tokens from AWS.
+        outside: environment, log and clock.
 
     """
 
@@ -81,7 +82,7 @@ class EcrVault:
 
     @property
     def _files(self) -> SdkFiles | None:
-        """The files of the SDK as they were at first; None if one cannot be read."""
+        """The SDK's files as first read; None if one cannot be read."""
         if not self._loaded:
             self._loaded.append(self._read_files())
         return self._loaded[0]
@@ -90,7 +91,7 @@ class EcrVault:
         """Return the login for a registry.
 
         Raises:
-            SourceError: there is none; the reason is in the log too.
+            SourceError: there is none; the reason is logged too.
 
         """
         token, _ = self.fetch(server)
@@ -103,11 +104,12 @@ class EcrVault:
 
         Args:
             server: the registry.
-            ahead: a token that will not be fresh in so many seconds is renewed now.
-            is_lenient: if AWS fails, a token that has not expired will do.
+            ahead: renew a token that will not be fresh in this many seconds.
+            is_lenient: if AWS fails, return a cached token that has not expired.
 
         Raises:
-            SourceError: there is none; the reason is in the log too.
+            SourceError: there is no token, or AWS failed and `is_lenient` is False; the reason
+                is logged too.
 
         """
         begun = self._outside.clock()
@@ -135,8 +137,8 @@ class EcrVault:
             if cached is None:
                 self._outside.log("error", f"no login: {error}")
                 raise
-            until = f"until {_utc(cached.expires_at)}"
-            self._outside.log("warning", f"the cached token is used, {until}: {error}")
+            until = f"valid until {_utc(cached.expires_at)}"
+            self._outside.log("warning", f"using the cached token, {until}: {error}")
             if not is_lenient:
                 raise
             return cached, False
@@ -144,7 +146,7 @@ class EcrVault:
         return token, token != cached
 
     def _renew(self, server: Server, name: str, cached: CachedToken) -> CachedToken:
-        """Return a fresh token, or the one that is held if somebody else is about it."""
+        """Return a new token; the cached one if another process renews it or has just failed to."""
         now = self._outside.clock()
         if self._cache.failed(name, now - _PAUSE_SECONDS, now) is not None:
             return cached
@@ -159,30 +161,32 @@ class EcrVault:
             close_quietly(lock)
 
     def is_due(self, server: Server, ahead: float) -> bool:
-        """Return whether `warm` would ask AWS."""
+        """Return whether `warm` would call AWS."""
         now = self._outside.clock()
         name = self._name(server, fips=server.fips)
         token = self._cache.get(name, now)
         return token is None or not token.is_fresh(now, ahead)
 
     def warm(self, server: Server, ahead: float) -> tuple[list[str], bool]:
-        """Renew a token that will not be fresh for long, and the answers that are made of it.
+        """Renew a token that will not be fresh in `ahead` seconds, and the answers made from it.
 
         Returns:
-            The hosts that it serves, as far as they are known, and whether it is new.
+            The hosts known to use the token, and whether it is new.
 
         Raises:
-            SourceError: AWS failed; a token that is cached stays.
+            SourceError: AWS failed; a cached token is kept.
 
         """
         token, is_new = self.fetch(server, ahead, is_lenient=False)
         own = parse_server_url(server.host or token.host)
         if own is None or (own.registry and server.registry and not _same_region(own, server)):
             raise SourceError(
-                f"{_shown(server)}: AWS named a host that is no ECR registry of that region",
-                "look for a proxy or a wrong AWS_ENDPOINT_URL",
+                "AWS returned a host that is not an ECR registry of this region",
+                "check for a proxy or a wrong AWS_ENDPOINT_URL",
+                subject=_shown(server),
+                reference="aws-unexpected-answer",
             )
-        if not self._names(own) & self._names(server):  # that account has a principal of its own
+        if not self._names(own) & self._names(server):  # the account has its own principal
             return self.warm(own, ahead)
         served = {own, *self._served_like(server)}
         for one in served:
@@ -191,17 +195,17 @@ class EcrVault:
 
     @property
     def has_cache(self) -> bool:
-        """Return whether there is a cache at all."""
+        """Return whether there is a cache."""
         return not isinstance(self._cache, NoCache)
 
     def forget(self, server: Server) -> None:
-        """Drop the token that serves a registry, and the answers that were made of it."""
+        """Remove the token for a registry, and the answers made from it."""
         hosts = {server.host, *(one.host for one in self._served_like(server))}
         for name in self._names(server):
             self._cache.drop(name, hosts)
 
     def hosts(self) -> list[str]:
-        """Return the hosts whose tokens are cached for this principal."""
+        """Return the hosts for which this principal has a cached token."""
         return sorted(server.host for server in self._servers())
 
     def _servers(self) -> list[Server]:
@@ -210,7 +214,7 @@ class EcrVault:
         return [one for one in servers if found[one.host] in self._names(one)]
 
     def _served_like(self, server: Server) -> list[Server]:
-        """Return those of the cache that the same token serves."""
+        """Return the cached registries that use the same token."""
         names = self._names(server)
         return [one for one in self._servers() if self._names(one) & names]
 
@@ -221,11 +225,11 @@ class EcrVault:
             return token
         failure = self._cache.failed(name, begun, now)
         if failure is not None:
-            raise SourceError(failure.message, failure.hint)
+            raise SourceError(failure.message, failure.hint, reference="ecr-token-failed")
         return None
 
     def _lead(self, server: Server, name: str, *, is_hurried: bool = False) -> CachedToken:
-        failure = Failure(f"{_shown(server)}: asking AWS failed", "see the log", 0)
+        failure = Failure(f"{_shown(server)}: the request to AWS failed", _SEE_LOG, 0)
         try:
             token = self._ask(server, is_hurried=is_hurried)
         except Exception as error:
@@ -233,12 +237,12 @@ class EcrVault:
                 failure = Failure(error.message, error.hint, 0)
             self._cache.put_failure(name, replace(failure, at=self._outside.clock()))
             raise
-        if self._read_files() != self._files:  # nobody knows with which of the two it was asked for
+        if self._read_files() != self._files:  # the token may be of either principal: do not cache
             self._opened = NoCache()
             return token
         self._cache.put(name, token, self._outside.clock())
-        renewed = f"to be renewed {_utc(token.renew_at)}"
-        self._outside.log("info", f"{_shown(server)}: a new token, {renewed}")
+        due = f"renewal due {_utc(token.renew_at)}"
+        self._outside.log("info", f"{_shown(server)}: a new token, {due}")
         return token
 
     def _keep_answer(self, server: Server, token: CachedToken) -> None:
@@ -272,7 +276,7 @@ class EcrVault:
         return read_sdk_files(self._outside.environment, self._outside.home)
 
     def _secrets(self) -> bytes:
-        """Return what the files hold that variables name, in which others keep credentials."""
+        """Return the content of the credential files named by `INTRICATE` variables."""
         found = b""
         for name in INTRICATE:
             path = self._outside.environment.get(name, "")
@@ -285,7 +289,7 @@ class EcrVault:
 
 
 def _is_known_to_have_expired(token: CachedToken, error: SourceError) -> bool:
-    """Return whether AWS says that our clock is wrong, and that by its own the token is over."""
+    """Return whether the token has expired by AWS's clock, from which the local clock differs."""
     if not isinstance(error, ClockError) or error.true_time is None:
         return False
     return token.is_expired(error.true_time)

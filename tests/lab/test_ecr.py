@@ -217,7 +217,7 @@ def test_role_that_may_not_be_assumed_is_said_once_per_source(
     assert result.code == 3
     first, second = result.err.splitlines()
     assert "ecr:us-west-2: access denied to sts:AssumeRole for arn:aws:iam" in first
-    assert "let the role's trust policy name user ci" in first
+    assert "add user ci to the role's trust policy" in first
     assert "ecr:us-west-1: access denied" in second
     assert [call.split()[0] for call in aws.calls] == ["sts.AssumeRole"]
 
@@ -295,7 +295,10 @@ def test_role_of_an_account_is_assumed_once(
         (error_answer(400, "AccessDeniedException"), "access denied to ecr:GetAuthorizationToken"),
         (error_answer(400, "AccessDeniedException"), "AmazonEC2ContainerRegistryReadOnly"),
         (error_answer(400, "ExpiredTokenException"), "credentials have expired"),
-        (error_answer(400, "UnrecognizedClientException"), "does not know these credentials"),
+        (
+            error_answer(400, "UnrecognizedClientException"),
+            "rejected the access key or its signature",
+        ),
         (error_answer(400, "InvalidSignatureException", "Signature expired: x"), "clock"),
         (error_answer(400, "InvalidSignatureException", "Signature not yet current: x"), "clock"),
         (error_answer(400, "RequestExpired"), "clock"),

@@ -87,10 +87,10 @@ def test_what_went_wrong_is_in_the_table_and_the_exit_code(
         "i-x": "not managed",
     }
     assert (
-        "warning: SSM does not manage 1 instance; do they run the SSM agent, with a role that has"
-        " AmazonSSMManagedInstanceCore?"
+        "warning: SSM does not manage 1 instance; check that they run the SSM agent, with a role"
+        " that has AmazonSSMManagedInstanceCore"
     ) in done.err
-    assert "warning: SSM does not reach 1 instance; does the SSM agent run there" in done.err
+    assert "warning: SSM does not reach 1 instance; check that the SSM agent runs there" in done.err
     assert "note" not in done.err
 
 
@@ -156,7 +156,7 @@ def test_limits_hold_over_several_commands(ecsauth: RunProgram, world: World) ->
     assert done.code == 3
     assert done.out.splitlines()[-1] == "120 instances: 70 not sent, 47 done, 3 failed"
     assert len(world.sent()) == 1
-    assert "more errors than --max-errors: nothing more is started" in done.err
+    assert "more errors than --max-errors: not sending to more instances" in done.err
     world.commands.clear()
     done = ecsauth(*CLUSTER, "--max-concurrency=50", "--max-errors=3")
     assert done.out.splitlines()[-1] == "120 instances: 117 done, 3 failed"
@@ -188,7 +188,7 @@ def test_tag_that_no_instance_has_is_an_error(ecsauth: RunProgram, world: World)
     world.add("i-1")
     done = ecsauth("fleet", "refresh", "--tag=Fleet=wbe")
     assert done.code == 3
-    assert "error: tag Fleet=wbe: SSM manages no instance with it in us-west-2; look" in done.err
+    assert "error: no instance with tag Fleet=wbe is managed by SSM in us-west-2; check" in done.err
 
 
 def test_cluster_without_instances_is_nothing_to_do(ecsauth: RunProgram, world: World) -> None:
@@ -199,7 +199,7 @@ def test_cluster_without_instances_is_nothing_to_do(ecsauth: RunProgram, world: 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--cluster=other",), "there is no cluster other in us-west-2; look at its name"),
+        (("--cluster=other",), "there is no cluster other in us-west-2; check its name"),
         (("--cluster=lab", "--document=mine"), "there is no document mine in us-west-2; aws ssm"),
     ],
 )
@@ -216,10 +216,10 @@ def test_name_that_is_not_there_is_said(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "which instances?"),
+        ((), "no instances are selected"),
         (("--cluster=lab", "--tag=a=b"), "--cluster and --tag are both given"),
-        (("--tag=a",), "a tag is KEY=VALUE"),
-        (("--tag==b",), "a tag is KEY=VALUE"),
+        (("--tag=a",), "--tag is not KEY=VALUE"),
+        (("--tag==b",), "--tag is not KEY=VALUE"),
         (("--cluster=lab", "--max-errors=1.5"), "--max-errors: a limit is"),
         (("--cluster=lab", "--max-concurrency=0"), "--max-concurrency: a limit is"),
         (tuple(f"--tag={key}=v" for key in "abcdef"), "at most 5 tags"),

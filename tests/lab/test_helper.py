@@ -330,7 +330,7 @@ def test_token_that_has_not_expired_covers_a_failure(user: User) -> None:
     time.sleep(2.5)
     user.aws.answers[PRIVATE] = error_answer(400, "AccessDeniedException")
     assert user.secret() == "t0ken"
-    assert "the cached token is used, until " in user.log
+    assert "using the cached token, valid until " in user.log
     time.sleep(2)
     assert user.run().out == NOT_FOUND
 
@@ -716,7 +716,7 @@ def test_sources_without_ecr_are_not_the_helpers_business(
     path = login_file({"q.io": {"auth": "dTpw"}})
     done = ecsauth("refresh", path, "--to", "helper:")
     assert done.code == 2
-    assert "takes tokens of ECR only" in done.err
+    assert "takes only ECR tokens" in done.err
 
 
 def test_source_with_its_own_identity_is_not_the_helpers_business(

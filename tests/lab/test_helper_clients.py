@@ -315,7 +315,7 @@ def test_token_past_half_its_life_serves_while_ecr_is_down_until_it_expires(desk
     assert pulled.returncode == 0, pulled.stderr
     assert len(desk.world.aws.calls) > 1  # it tried to renew it
     assert "warning" in desk.log.read_text().splitlines()[-1]
-    assert "the cached token is used, until " in desk.log.read_text().splitlines()[-1]
+    assert "using the cached token, valid until " in desk.log.read_text().splitlines()[-1]
     desk.age(6 * HOUR)
     expired = docker_pull(desk)
     assert expired.returncode == 1

@@ -127,7 +127,7 @@ def test_archive_alone_publishes_and_tells_no_secret(
     aws.answers[PRIVATE] = error_answer(400, "AccessDeniedException")
     failed = invoke(unpacked, environment, {"force": True})
     assert failed.returncode
-    assert "RefreshFailedError: ecsauth refresh ended with exit code 3" in failed.stderr
+    assert "RefreshFailedError: ecsauth refresh failed with exit code 3" in failed.stderr
     assert "access denied to ecr:GetAuthorizationToken" in failed.stderr
     for said in (done, failed):
         for secret in (TOKEN, s3.text().partition('"auth":"')[2][:20]):

@@ -138,7 +138,7 @@ def test_look_that_is_forbidden_is_named_and_no_failure(
     as_user(world, monkeypatch, without(policy("publisher"), action))
     done = publish(ecsauth)
     assert done.code == 0, done.err
-    assert f"could not look at its safety ({action})" in done.err
+    assert f"could not check its access settings ({action})" in done.err
 
 
 def test_instance_s_policy_is_enough_and_no_more(

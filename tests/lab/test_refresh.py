@@ -129,7 +129,7 @@ def test_expired_login_of_a_failing_source_is_taken_out_loudly(
     expired = refresh(f"ecr:{HOST}", file)
     assert expired.code == 3
     assert set(refresh.logins()) == {"q.io"}
-    assert f"warning: {HOST}: its login has expired and is taken out" in expired.err
+    assert f"warning: {HOST}: its login has expired and is removed" in expired.err
     aws.answers[PRIVATE] = token_answer(HOST)
     assert refresh(f"ecr:{HOST}", file).code == 0
     assert set(refresh.logins()) == {HOST, "q.io"}

@@ -312,14 +312,14 @@ def test_restart_by_hand(host: Host) -> None:
     host.box.write("/root/login.json", '{"auths":{"q.io":{"auth":"dTpw"}}}', 0o600)
     done = host.ecsauth("migrate", "/root/login.json")
     assert done.returncode == 0
-    assert "systemctl restart ecs" in done.stderr
+    assert "sudo ecsauth agent restart" in done.stderr
     assert host.agent_logins() == {}
     done = host.ecsauth("agent", "restart")
     assert (done.returncode, host.agent_logins()) == (0, {"q.io": "p"})
     assert "the agent was restarted and runs with this, the same instance" in done.stdout
     agent = host.agent_id()
     done = host.ecsauth("agent", "restart")
-    assert "the agent runs with what /etc/ecs/ecs.config has" in done.stdout
+    assert "the agent runs with the settings in /etc/ecs/ecs.config" in done.stdout
     assert host.agent_id() == agent
     done = host.ecsauth("agent", "restart", "--restart=always")
     assert "allowed in" in done.stderr
@@ -339,7 +339,7 @@ def test_run_service_takes_the_place_of_the_timer(host: Host) -> None:
     assert "ecsauth-run.service is enabled" in again.stderr
     assert host.box.run("systemctl", "is-active", "ecsauth-refresh.timer", check=False).returncode
     host.box.shell("systemctl stop ecsauth-run")
-    assert "every file is whole" in host.box.journal("ecsauth-run")
+    assert "no file is half-written" in host.box.journal("ecsauth-run")
 
 
 def test_hardened_service_keeps_the_helpers_cache_warm(host: Host) -> None:
@@ -391,7 +391,7 @@ def test_units_are_installed_idempotently_and_taken_away(host: Host) -> None:
     assert host.box.shell("systemctl show -p Nice ecsauth-refresh.service").strip() == "Nice=5"
     gone = host.ecsauth("install", "units", "--uninstall")
     assert gone.returncode == 0
-    assert "ecsauth-refresh.service.d stays" in gone.stderr
+    assert "ecsauth-refresh.service.d holds your own changes" in gone.stderr
     left = host.box.shell("ls -A /etc/systemd/system | grep ecsauth").split()
     assert left == ["ecsauth-refresh.service.d"]
     assert host.box.run("systemctl", "is-active", "ecsauth-refresh.timer", check=False).returncode

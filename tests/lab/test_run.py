@@ -88,7 +88,7 @@ def test_it_refreshes_and_ends_in_order(start_daemon: Starter, aws: AwsStub) -> 
     assert daemon.logins() == {HOST: "t0ken"}
     assert len(aws.calls) == 1
     assert daemon.end() == 0
-    assert daemon.said("ended, as asked; every file is whole")
+    assert daemon.said("stopped on request; no file is half-written")
 
 
 def test_memory_while_idle_is_small(start_daemon: Starter, aws: AwsStub) -> None:
@@ -148,7 +148,7 @@ def test_secret_shows_up_nowhere(start_daemon: Starter, aws: AwsStub, tmp_path: 
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 seen += (process / "cmdline").read_text()
-        return daemon.said("is taken out") and metrics.exists()
+        return daemon.said("expired and is removed") and metrics.exists()
 
     daemon.wait(lambda: daemon.said("written"))
     aws.answers[PRIVATE] = error_answer(400, "AccessDeniedException", f"{secret} {shared}")
@@ -164,7 +164,7 @@ def test_secret_shows_up_nowhere(start_daemon: Starter, aws: AwsStub, tmp_path: 
 def test_failed_refresh_is_tried_again(start_daemon: Starter, aws: AwsStub) -> None:
     aws.answers[PRIVATE] = error_answer(400, "AccessDeniedException")
     daemon = start_daemon("--every=1", f"ecr:{HOST}")
-    daemon.wait(lambda: daemon.said("the refresh failed; again in 1 s", 2))
+    daemon.wait(lambda: daemon.said("the refresh failed; retrying in 1 s", 2))
     aws.answers[PRIVATE] = token_answer(HOST)
     daemon.wait(lambda: daemon.logins() == {HOST: "t0ken"})
 
@@ -184,7 +184,7 @@ def test_sighup_reads_the_settings_again(
     daemon.wait(lambda: daemon.said("up to date", 2))  # each second now
     settings.write_text("ECSAUTH_EVERY=nonsense\n")
     daemon.process.send_signal(signal.SIGHUP)
-    daemon.wait(lambda: daemon.said("the settings were not read again"))
+    daemon.wait(lambda: daemon.said("the settings were not reloaded"))
     count = daemon.log.read_text().count("up to date")
     daemon.wait(lambda: daemon.said("up to date", count + 2))  # still each second
     assert daemon.end() == 0

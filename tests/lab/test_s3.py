@@ -148,7 +148,7 @@ def test_one_that_always_comes_too_late_gives_up(
     s3.between.delay = others_write
     done = ecsauth("publish", login, URL)
     assert done.code == 4
-    assert "was written by others all the time" in done.err
+    assert "gave up after 40 conflicting writes" in done.err
     assert number == 40
     assert logins(s3.text()) == {}
 
@@ -199,7 +199,7 @@ def test_damaged_object_is_not_taken(
     s3.between.meddle = meddle
     done = ecsauth("pull", URL, "--to", target)
     assert done.code == 3
-    assert "came damaged" in done.err
+    assert "arrived damaged" in done.err
     assert target.read_bytes() == before
     done = ecsauth("publish", login, URL)
     assert done.code == 4
@@ -303,7 +303,7 @@ def test_whole_file(ecsauth: RunProgram, s3: S3, login: Path, target: Path) -> N
     s3.put("ECS_CLUSTER=fleet\n# all of it\n")
     ecsauth("publish", login, URL)
     would = ecsauth("pull", URL, "--to", target, "--whole-file", "--dry-run")
-    assert "would be written, all of it" in would.out
+    assert "would be written (whole file)" in would.out
     assert target.read_text() == "ECS_CLUSTER=here\n"
     done = ecsauth("pull", URL, "--to", target, "--whole-file")
     assert done.code == 0, done.err
@@ -359,7 +359,7 @@ def refused(status: int, code: str, **headers: str) -> Callable[[str, str, Answe
         (refused(404, "NoSuchKey"), "there is no such object"),
         (refused(404, "NoSuchBucket"), "there is no such bucket"),
         (refused(403, "RequestTimeTooSkewed"), "the clock of this host is wrong"),
-        (refused(403, "InvalidAccessKeyId"), "does not know these credentials"),
+        (refused(403, "InvalidAccessKeyId"), "rejected the access key or its signature"),
         (refused(503, "SlowDown"), "throttles s3:GetObject"),
         (refused(500, "InternalError"), "s3:GetObject failed: InternalError"),
         (lambda _, __, ___: None, "no answer from AWS"),
@@ -432,7 +432,7 @@ def test_identity_that_may_only_read_can_pull_and_not_publish(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     done = ecsauth("pull", URL, "--to", target)
     assert done.code == 3
-    assert "does not know these credentials" in done.err
+    assert "rejected the access key or its signature" in done.err
 
 
 def test_versions_are_there_to_go_back_to(ecsauth: RunProgram, s3: S3, login: Path) -> None:
@@ -516,7 +516,7 @@ def test_look_that_is_forbidden_is_named(
     s3.between.meddle = meddle
     done = ecsauth("publish", login, URL)
     assert done.code == 0
-    assert f"could not look at its safety ({action})" in done.err
+    assert f"could not check its access settings ({action})" in done.err
 
 
 def test_owner_of_the_bucket_is_told_to_s3_in_every_call(

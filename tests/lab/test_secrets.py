@@ -89,12 +89,12 @@ def test_version_stage(ecsauth: RunProgram, moto: Moto) -> None:
 @pytest.mark.parametrize(
     ("text", "query", "words"),
     [
-        (ECS, "", "for which registry this login is, is not said; add ?registry=HOST"),
+        (ECS, "", "the secret names no registry; add ?registry=HOST"),
         ("SeCrEt", "?registry=q.io", "the secret is not JSON"),
-        ("[1]", "?registry=q.io", "of another shape"),
-        ('{"SeCrEt":"x"}', "?registry=q.io", "of another shape"),
-        ('{"username":"x","password":5}', "?registry=q.io", "of another shape"),
-        ('{"username":"x","password":""}', "?registry=q.io", "the password in it is empty"),
+        ("[1]", "?registry=q.io", "not a JSON object with username and password"),
+        ('{"SeCrEt":"x"}', "?registry=q.io", "not a JSON object with username and password"),
+        ('{"username":"x","password":5}', "?registry=q.io", "not a JSON object with username"),
+        ('{"username":"x","password":""}', "?registry=q.io", "its password is empty"),
         ('{"username":"x","password":"a\\nb"}', "?registry=q.io", "control character"),
         (ECS, "?registry=q.io&query=absent", "the query finds nothing"),
         (DOCKER, "?registry=c.io", "no login for c.io"),
@@ -120,7 +120,7 @@ def test_query_that_does_not_fit_shows_no_secret(
     secret(moto, "login", json.dumps({"username": "bot", "password": "HUNTER2"}))
     result = convert(ecsauth, f"secretsmanager:login?registry=q.io&query={query}")
     assert result.code == 3
-    assert "does not fit what it is applied to" in result.err
+    assert "does not fit the document" in result.err
     assert "HUNTER2" not in result.err
 
 
@@ -129,7 +129,7 @@ def test_query_that_is_no_jmespath_is_refused_before_anything_is_asked(
 ) -> None:
     result = convert(ecsauth, "secretsmanager:absent?registry=q.io&query=[[")
     assert result.code == 2
-    assert "is not JMESPath" in result.err
+    assert "is not valid JMESPath" in result.err
 
 
 def test_binary_missing_and_deleted(ecsauth: RunProgram, moto: Moto) -> None:
@@ -139,7 +139,7 @@ def test_binary_missing_and_deleted(ecsauth: RunProgram, moto: Moto) -> None:
     client.delete_secret(SecretId="deleted")
     for source, words in {
         "secretsmanager:binary": "the secret is binary; store it as text",
-        "secretsmanager:absent": "there is no such name in us-west-2; look at its region",
+        "secretsmanager:absent": "there is no such name in us-west-2; check the name",
         "secretsmanager:deleted": "marked for deletion",
         "ssm:/absent": "there is no such name in us-west-2",
     }.items():

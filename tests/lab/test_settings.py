@@ -66,7 +66,7 @@ def test_line_that_they_may_read_otherwise_is_warned_of(tmp_path: Path, line: st
     path.write_text(f"{line}\n")
     path.chmod(0o600)
     (warning,) = load_settings(path, required=True).warnings
-    assert f"{path}:1: systemd reads this line otherwise" in warning
+    assert f"{path}:1: systemd reads this line differently" in warning
 
 
 def test_some_of_these_lines_are_indeed_read_otherwise(box: Box, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_nothing_is_sent_to_a_plain_http_realm(
             result = ecsauth("verify", path, "--json", "--ca-file", certificates.ca)
     assert verdicts(result)[host] == (
         "refused",
-        "nothing was sent: the token realm is on plain HTTP",
+        "no credentials were sent: the token realm is on plain HTTP",
     )
     assert tokens.log == []
 
@@ -262,7 +262,7 @@ def test_verify_of_a_target(ecsauth: RunProgram, registry: Registry, tmp_path: P
     target.write_text(f"ECS_ENGINE_AUTH_TYPE=dockercfg\nECS_ENGINE_AUTH_DATA={both}\n")
     skipped = ecsauth("verify", "--from", target)
     assert skipped.code == 3
-    assert "q.io: the agent passes over it" in skipped.err
+    assert "q.io: the agent skips it" in skipped.err
     assert "accepted" in skipped.out
     target.write_text(f"ECS_ENGINE_AUTH_TYPE=Docker\nECS_ENGINE_AUTH_DATA={data}\n")
     broken = ecsauth("verify", "--from", target)

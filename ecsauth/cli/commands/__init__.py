@@ -1,1 +1,1 @@
-"""One file a command: its options, its request, the call, the rendering."""
+"""One file per command: its options, its request, the call, the rendering."""

@@ -24,24 +24,26 @@ from ecsauth.cli.render.text import render_agent
 from ecsauth.cli.restart_options import restarting, service_manager
 
 
-@click.group(invoke_without_command=True, short_help="Look at the agent, or restart it safely.")
+@click.group(
+    invoke_without_command=True, short_help="Show the agent's state, or restart it safely."
+)
 @click.pass_context
 def agent(context: click.Context) -> int:
-    """Look at the ECS agent of this host, or restart it safely."""
+    """Show the state of this host's ECS agent, or restart it safely."""
     return show_help(context)
 
 
-@agent.command(short_help="Say how the agent is, and what a restart would do.")
+@agent.command(short_help="Show the agent's state, and what a restart would do.")
 @click.argument("target", required=False, default=DEFAULT_TARGET)
 @options.part("access", options.agent_access, service_manager, options.introspection_url)
 @options.state_dir
 @options.as_json
 @options.common
 def status(target: str, access: AgentAccess, state_dir: Path, as_json: bool) -> int:
-    """Say how the agent is, whether it runs with what TARGET has, and what a restart would do.
+    """Show the agent's state, whether it runs with TARGET's logins, and what a restart would do.
 
-    A restart keeps the tasks if the agent's container has ECS_DATADIR, on a volume of the host,
-    and ECS_CHECKPOINT is not off. Exit code 5 if a restart would be refused.
+    A restart keeps the tasks if the agent's container has ECS_DATADIR on a host volume and
+    ECS_CHECKPOINT is not off. Exit code 5 if a restart would be refused.
     """
     result = observe_agent(AgentStatusRequest(target, access, state_dir), console_ports())
     if as_json:
@@ -51,7 +53,7 @@ def status(target: str, access: AgentAccess, state_dir: Path, as_json: bool) -> 
     return result.exit_code
 
 
-@agent.command(short_help="Restart the agent if nothing is lost by it, and prove that it is back.")
+@agent.command(short_help="Restart the agent if no task would be lost, and verify that it is back.")
 @click.argument("target", required=False, default=DEFAULT_TARGET)
 @restarting(AUTO, "--force", is_timed=False)
 @options.lock_timeout
@@ -71,23 +73,23 @@ def restart(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Make the agent read TARGET: restart it if nothing is lost by that, and prove that it is back.
+    """Make the agent read TARGET: restart it if no task would be lost, and verify that it is back.
 
-    Refused (exit code 5) if tasks would be orphaned; --drain moves those of services away first.
-    Proved means: it runs with what TARGET has, answers, and is the same container instance. If it
-    does not come back, the content of TARGET before is restored and the agent is started with
-    that (exit code 6). If it runs with what TARGET has already, nothing is done; --restart=always
-    restarts it all the same.
+    Refused (exit code 5) if tasks would be orphaned; --drain moves service tasks away first.
+    Verified means: the agent runs with TARGET's settings, answers, and is the same container
+    instance. If it does not come back, the previous content of TARGET is restored and the agent is
+    started with it (exit code 6). If the agent runs with TARGET's settings already, nothing is
+    done; --restart=always restarts it anyway.
     """
     if restart.when == NEVER and options.is_from_environment(context, "restart"):
-        restart = replace(restart, when=AUTO)  # in the settings it is meant for refresh
+        restart = replace(restart, when=AUTO)  # a variable is meant for refresh
     request = AgentRestartRequest(
         target, replace(restart, scope=ANY_FILE), access, lock_timeout, state_dir
     )
     result = restart_agent(request, console_ports(quiet=quiet))
     if not as_json and not result.outcome.said and result.outcome.error is None:
         print_result(
-            [f"the agent runs with what {target} has; --restart=always restarts it all the same"]
+            [f"the agent runs with the settings in {target}; --restart=always restarts it anyway"]
         )
     render_agent(result.outcome, quiet=quiet, to_stdout=not as_json)
     if as_json:

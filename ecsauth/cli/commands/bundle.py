@@ -20,10 +20,10 @@ from ecsauth.cli.ports import console_ports
 def bundle(archive: str, registries: tuple[str, ...], *, dry_run: bool, quiet: bool) -> int:
     """Write ARCHIVE (docker.tar.gz; - is standard output), which Marathon fetches for a task.
 
-    In it is .docker/config.json, which asks docker-credential-ecr-login for every registry, or, if
-    any REGISTRY is named (123456789012.dkr.ecr.us-west-2.amazonaws.com, public.ecr.aws), for these
-    alone. It holds no secret: everybody may read it. The same arguments give the same bytes, dated
-    1970 or SOURCE_DATE_EPOCH.
+    It contains .docker/config.json, which uses docker-credential-ecr-login for every registry, or
+    only for each REGISTRY given (123456789012.dkr.ecr.us-west-2.amazonaws.com, public.ecr.aws). It
+    holds no secret, so anyone may read it. The same arguments give the same bytes, dated 1970 or
+    SOURCE_DATE_EPOCH.
     """
     request = BundleRequest(archive, registries, dry_run)
     result = run(request, console_ports(quiet=quiet))
@@ -34,5 +34,8 @@ def bundle(archive: str, registries: tuple[str, ...], *, dry_run: bool, quiet: b
     elif not request.is_stdout:
         print_result([f"{name}: {'written' if result.is_changed else 'up to date'}"])
         if not quiet:
-            say("next", 'put it on each agent, and into the app: "fetch": [{"uri": "file:///…"}]')
+            say(
+                "next",
+                'put it on each agent and add it to the app: "fetch": [{"uri": "file:///…"}]',
+            )
     return result.exit_code

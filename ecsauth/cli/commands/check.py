@@ -14,19 +14,19 @@ from ecsauth.cli.render.json import checked_document
 from ecsauth.cli.render.text import checked_lines
 
 
-@click.command(short_help="Say what is wrong with the settings, as the agent reads them.")
+@click.command(short_help="Report what is wrong with the settings, as the agent reads them.")
 @click.argument("target", required=False, default=DEFAULT_TARGET)
-@options.option("--fix", is_flag=True, help="Mend what is safe to mend; the rest is still said.")
+@options.option("--fix", is_flag=True, help="Fix what is safe to fix; report the rest.")
 @options.as_json
 @options.lock_timeout
 @options.common
 def check(target: str, fix: bool, as_json: bool, lock_timeout: float) -> int:
-    """Say what is wrong with TARGET, and with which of its readers.
+    """Report what is wrong with TARGET, and for which of its readers.
 
     TARGET is a path (by default /etc/ecs/ecs.config; one that ends in .json is the agent's JSON
     file), s3://BUCKET/KEY, or - for standard input. An error means that credentials are lost; a
-    warning, that it works here and breaks there: ecs-init, docker run --env-file and systemd read
-    the file by different rules, and none of them says a word. Exit code 7 if there is an error.
+    warning, that it works here but breaks elsewhere: ecs-init, docker run --env-file and systemd
+    read the file by different rules, and none of them reports it. Exit code 7 if there is an error.
     """
     result = run(CheckRequest(target, fix, lock_timeout), console_ports())
     if as_json:

@@ -1,4 +1,4 @@
-"""The command convert; no agent, written file or AWS is loaded for it."""
+"""The command convert; it loads no code for the agent, for writing files or for AWS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ecsauth.cli.ports import console_ports
 from ecsauth.cli.render.text import render_converted
 
 
-@click.command(short_help="Print the two settings that SOURCE comes to.")
+@click.command(short_help="Print the two settings for the logins of SOURCE.")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, envvar="ECSAUTH_SOURCES")
 @options.auth_format
 @options.option(
@@ -27,7 +27,7 @@ from ecsauth.cli.render.text import render_converted
 @options.option(
     "--raw",
     is_flag=True,
-    help="Print what jq -c would: nothing mended, no credential store asked.",
+    help="Print what jq -c would: nothing repaired, no credential store used.",
 )
 @options.source_options
 @options.quiet
@@ -40,12 +40,12 @@ def convert(
     options: SourceOptions,
     quiet: bool,
 ) -> int:
-    """Print the two settings that SOURCE comes to, secrets included.
+    """Print the two settings for the logins of SOURCE, secrets included.
 
     SOURCE is a docker login file (config.json, .dockercfg, auth.json, a decoded
     .dockerconfigjson), docker-config:PATH, env:VARIABLE, or - for standard input; in AWS ecr:,
-    ecr:REGION, ecr:HOST, ecr-public:, secretsmanager:ID or ssm:NAME (?registry=HOST and more may
-    follow). Of two sources with a login for the same registry, the later counts.
+    ecr:REGION, ecr:HOST, ecr-public:, secretsmanager:ID or ssm:NAME (?registry=HOST and other
+    parameters may follow). If two sources have a login for the same registry, the later one wins.
     """
     request = ConvertRequest(sources, output, auth_format, raw, options)
     result = run(request, console_ports(quiet=quiet))

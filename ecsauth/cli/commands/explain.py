@@ -16,7 +16,7 @@ from ecsauth.cli.render.json import explained_document
 from ecsauth.cli.render.text import explained_lines
 
 
-@click.command("explain", short_help="Say which login the agent uses for an image, and why.")
+@click.command("explain", short_help="Show which login the agent uses for an image, and why.")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @options.option(
     "--from",
@@ -29,9 +29,9 @@ from ecsauth.cli.render.text import explained_lines
 @options.as_json
 @options.common
 def explain_images(images: tuple[str, ...], target: str, as_json: bool) -> int:
-    """Say for each IMAGE which login of the settings the agent uses, and why this one.
+    """Show for each IMAGE which login of the settings the agent uses, and why.
 
-    An IMAGE is written as in the task definition. No password is ever shown.
+    Write IMAGE as in the task definition. Passwords are never shown.
     """
     result = run(ExplainRequest(images, target), console_ports())
     if as_json:

@@ -16,23 +16,23 @@ from ecsauth.fleet.values import FAILED, NOT_LINUX, NOT_MANAGED, UNREACHABLE
 _CURES = {
     NOT_MANAGED: (
         "SSM does not manage {}",
-        "do they run the SSM agent, with a role that has AmazonSSMManagedInstanceCore?",
+        "check that they run the SSM agent, with a role that has AmazonSSMManagedInstanceCore",
     ),
     NOT_LINUX: (
-        "{} run Windows, where the document does nothing",
+        "the document does nothing on {} with Windows",
         "there the agent takes its logins from variables: ecsauth convert --output powershell",
     ),
     UNREACHABLE: (
         "SSM does not reach {}",
-        "does the SSM agent run there (systemctl status amazon-ssm-agent), and reach SSM?",
+        "check that the SSM agent runs there (systemctl status amazon-ssm-agent) and reaches SSM",
     ),
 }
 
 
-@click.group(invoke_without_command=True, short_help="The same on many instances, through SSM.")
+@click.group(invoke_without_command=True, short_help="Run ecsauth on many instances, through SSM.")
 @click.pass_context
 def fleet(context: click.Context) -> int:
-    """Do the same on many instances, through SSM Run Command."""
+    """Run ecsauth on many instances, through SSM Run Command."""
     return show_help(context)
 
 
@@ -45,21 +45,21 @@ def fleet(context: click.Context) -> int:
     "tags",
     metavar="KEY=VALUE",
     multiple=True,
-    help="Instances with this tag. May be repeated: any of one key's values, all of the keys.",
+    help="Instances with this tag. May be repeated: any value of a key, and every key, must match.",
 )
 @options.option(
     "--max-concurrency",
     metavar="NUMBER|PERCENT",
     default="10%",
     show_default=True,
-    help="On how many instances at the same time; at least one.",
+    help="How many instances to run on at the same time; at least one.",
 )
 @options.option(
     "--max-errors",
     metavar="NUMBER|PERCENT",
     default="10%",
     show_default=True,
-    help="Start nothing more after more failures than that.",
+    help="Start on no further instance after more failures than that.",
 )
 @options.option(
     "--document",
@@ -68,7 +68,7 @@ def fleet(context: click.Context) -> int:
     show_default=True,
     help="The SSM document (samples/ssm-refresh.json).",
 )
-@options.option("--region", metavar="REGION", default="", help="Where; by default as the AWS SDK.")
+@options.option("--region", metavar="REGION", default="", help="By default that of the AWS SDK.")
 @options.option("--profile", metavar="NAME", default="", help="A profile of the AWS SDK.")
 @options.option("--role-arn", metavar="ARN", default="", help="A role to assume.")
 @options.option(
@@ -78,9 +78,9 @@ def fleet(context: click.Context) -> int:
     metavar="SECONDS",
     default=900.0,
     show_default=True,
-    help="How long all of it may take; what has not ended by then is cancelled.",
+    help="How long the whole run may take; what has not ended by then is cancelled.",
 )
-@options.dry_run("Send nothing; print which instances would get it.")
+@options.dry_run("Send nothing; print the instances that would run it.")
 @options.as_json
 @options.quiet
 @options.common
@@ -101,14 +101,14 @@ def refresh(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Run ecsauth refresh on many instances, by an SSM document.
+    """Run ecsauth refresh on many instances, with an SSM document.
 
-    The table says for each instance how it ended, and the last line that it printed, as it is: the
-    document of samples/ prints no secret. Exit code 3 unless all are done. Instances of the
-    cluster that SSM does not manage are named, and count as failed. Of a tag, SSM knows only the
-    instances that it manages. Ctrl-C cancels what was sent.
+    The table shows each instance's status and the last line that it printed, unfiltered: the
+    document in samples/ prints no secret. Exit code 3 unless all are done. Instances of the
+    cluster that SSM does not manage are listed, and count as failed. With --tag, SSM knows only
+    the instances that it manages. Ctrl-C cancels what was sent.
     """
-    if cluster and tags:  # what was typed counts more than variables
+    if cluster and tags:  # the command line overrides variables
         if options.is_from_environment(context, "tags"):
             tags = ()
         elif options.is_from_environment(context, "cluster"):
@@ -126,7 +126,7 @@ def refresh(
 
 
 def _show(result: FleetResult, *, as_json: bool, quiet: bool) -> None:
-    """Print the result, and what to do about instances that have not done it."""
+    """Print the result, and what to do about instances that failed."""
     rollout = result.rollout
     rows, counts = rollout.rows, rollout.counts()
     if as_json:
@@ -141,4 +141,4 @@ def _show(result: FleetResult, *, as_json: bool, quiet: bool) -> None:
     if failed and not quiet:
         where = f"--region {result.region} --command-id {failed[0].command}"
         where += f" --instance-id {failed[0].instance}"
-        say("next", f"to see all that it said: aws ssm get-command-invocation {where}")
+        say("next", f"for the full output: aws ssm get-command-invocation {where}")

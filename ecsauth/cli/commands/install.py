@@ -14,20 +14,20 @@ from ecsauth.cli.environment import settings_path
 from ecsauth.cli.ports import console_ports
 
 
-@click.group(invoke_without_command=True, short_help="Put in place what a host needs.")
+@click.group(
+    invoke_without_command=True, short_help="Install the systemd units or the credential helper."
+)
 @click.pass_context
 def install(context: click.Context) -> int:
-    """Put in place what a host needs."""
+    """Install the systemd units or the credential helper on this host."""
     return show_help(context)
 
 
-@install.command(short_help="Put the systemd units in place and enable the timer.")
+@install.command(short_help="Install the systemd units and enable the timer.")
 @options.targets()
-@options.path_option(
-    "--prometheus", help="As for refresh: the units have to be allowed to write there."
-)
+@options.path_option("--prometheus", help="As for refresh: the units are allowed to write there.")
 @options.state_dir
-@options.option("--uninstall", is_flag=True, help="Stop the units and take them away.")
+@options.option("--uninstall", is_flag=True, help="Stop and remove the units.")
 @options.dry_run("Change nothing; print what would be done.")
 @options.quiet
 @options.common
@@ -41,48 +41,48 @@ def units(
     dry_run: bool,
     quiet: bool,
 ) -> int:
-    """Put the systemd units in place for this installation, and enable the timer.
+    """Install the systemd units for this installation, and enable the timer.
 
     ecsauth-refresh.service runs "ecsauth refresh" before the agent starts; ecsauth-refresh.timer
-    runs it every 15 minutes; ecsauth-run.service is for those who want "ecsauth run" instead, and
-    is not enabled. What they may write follows from TARGET, --prometheus and --state-dir, in
-    general from the settings file. To be repeated when these change. Drop-ins are kept.
+    runs it every 15 minutes; ecsauth-run.service runs "ecsauth run" as an alternative, and is not
+    enabled. The units may write only what TARGET, --prometheus and --state-dir name, usually in
+    the settings file: repeat this command when they change. Drop-ins are kept.
     """
     settings = settings_path(context)
     request = UnitsRequest(targets, settings, prometheus, state_dir, uninstall, dry_run)
     result = install_units(request, console_ports(quiet=quiet))
     say_all("note", [] if quiet else result.notes)
-    nothing = "no unit is in place" if uninstall else "everything is in place"
+    nothing = "no unit is installed" if uninstall else "everything is in place"
     print_result(result.changes or [f"nothing to do: {nothing}"])
     say_all("next", [] if quiet else [result.next_step])
     return result.exit_code
 
 
-@install.command(short_help="Put docker-credential-ecr-login in place, and into docker's config.")
+@install.command(short_help="Install docker-credential-ecr-login, and add it to docker's config.")
 @click.argument("registries", metavar="[REGISTRY]...", nargs=-1)
 @options.option(
-    "--user", metavar="NAME", default="", help="Whose docker config; by default our own."
+    "--user", metavar="NAME", default="", help="Whose docker config; by default your own."
 )
 @options.path_option(
     "--bin-dir",
     metavar="DIRECTORY",
     help="Where the program goes, on PATH; by default /usr/local/bin for root, else ~/.local/bin.",
 )
-@options.option("--store", is_flag=True, help="Ask the helper for all registries (credsStore).")
+@options.option("--store", is_flag=True, help="Use the helper for all registries (credsStore).")
 @options.option(
-    "--logout", is_flag=True, help="Take logins for these registries out of the docker config."
+    "--logout", is_flag=True, help="Remove logins for these registries from the docker config."
 )
 @options.option(
     "--print",
     "kind",
     type=click.Choice(BLOCKS),
-    help="Only print the block for a configuration that is kept elsewhere: docker, podman"
+    help="Only print the block for a configuration managed elsewhere: docker, podman"
     " (auth.json), registries-conf, gitlab-runner (config.toml).",
 )
 @options.option(
     "--uninstall",
     is_flag=True,
-    help="Take the program away, and out of the docker config; with REGISTRY only these entries.",
+    help="Remove the program and its docker config entries; with REGISTRY only these entries.",
 )
 @options.dry_run("Change nothing; print what would be done.")
 @options.quiet
@@ -99,12 +99,12 @@ def helper(
     dry_run: bool,
     quiet: bool,
 ) -> int:
-    """Put docker-credential-ecr-login into a directory on PATH, for docker, podman and the like.
+    """Install docker-credential-ecr-login in a directory on PATH, for docker, podman and the like.
 
-    REGISTRY is an ECR host (123456789012.dkr.ecr.us-west-2.amazonaws.com, public.ecr.aws); for each
-    the docker config (~/.docker/config.json) gets an entry in credHelpers. Other members are kept.
-    The program is a small launcher: it prints logins that are in the cache by itself, without
-    starting Python. What it finds in doubt it hands to this installation of ecsauth.
+    REGISTRY is an ECR host (123456789012.dkr.ecr.us-west-2.amazonaws.com, public.ecr.aws); each
+    gets an entry in credHelpers of the docker config (~/.docker/config.json). Other members are
+    kept. The program is a small launcher: it prints cached logins itself, without starting Python,
+    and leaves every other case to this installation of ecsauth.
     """
     ports = console_ports()
     if kind is not None:

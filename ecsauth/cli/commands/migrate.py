@@ -17,7 +17,7 @@ from ecsauth.cli.restart_options import restarting
 from ecsauth.errors import UsageError
 
 
-@click.command(short_help="Bring a docker login file's logins into ecs.config, once.")
+@click.command(short_help="Copy a docker login file's logins into ecs.config, once.")
 @click.argument("login_file", metavar="[LOGIN_FILE]", required=False)
 @options.targets(
     "A path (one that ends in .json is the agent's JSON file), or - for standard output."
@@ -45,14 +45,16 @@ def migrate(
     access: AgentAccess,
     quiet: bool,
 ) -> int:
-    """Bring the logins of a docker login file into the agent's configuration, once.
+    """Copy the logins of a docker login file into the agent's configuration, once.
 
-    LOGIN_FILE is anything that convert takes; by default $DOCKER_CONFIG/config.json, else
-    ~/.docker/config.json, else ~/.dockercfg. Registries that are in TARGET already and not in
-    the login file stay there.
+    LOGIN_FILE is any SOURCE of convert; by default $DOCKER_CONFIG/config.json, else
+    ~/.docker/config.json, else ~/.dockercfg. Registries in TARGET that the login file does not
+    name are kept.
     """
     if len(targets) != 1:
-        raise UsageError(f"migrate writes one target, and {len(targets)} are given")
+        raise UsageError(
+            f"migrate writes one target, but {len(targets)} are given", reference="usage-target"
+        )
     request = MigrateRequest(
         login_file or "",
         targets[0],

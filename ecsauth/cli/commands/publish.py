@@ -22,7 +22,7 @@ from ecsauth.cli.render.text import render_target
 @options.publishing
 @options.source_options
 @options.merging(
-    "Drop the registries that no SOURCE gives a login for.",
+    "Drop the registries for which no SOURCE has a login.",
     "Write nothing; print what would change, secrets hidden.",
 )
 @options.verifying
@@ -41,10 +41,10 @@ def publish(
 ) -> int:
     """Fetch from each SOURCE and write the two settings into the env file s3://BUCKET/KEY.
 
-    Every other line of the object stays, and so do logins of other publishers: it is written only
-    if nobody else has written it meanwhile, else read again. A bucket or object that the public
-    can read is refused. SOURCE as for convert; by default ECSAUTH_SOURCES. To publish only what
-    is due, on a timer: refresh --to s3://BUCKET/KEY.
+    Every other line of the object is kept, and so are logins of other publishers: if the object
+    changes meanwhile, it is read again before it is written. A bucket or object with public read
+    access is refused. SOURCE as for convert; by default ECSAUTH_SOURCES. To publish only what is
+    due, on a timer: refresh --to s3://BUCKET/KEY.
     """
     url = arguments[-1] if arguments else ""
     request = PublishRequest(

@@ -18,11 +18,13 @@ from ecsauth.cli.render.text import render_agent, render_copied, render_refreshe
 from ecsauth.cli.restart_options import restarting
 
 
-@click.command(short_help="Take the two settings from an env file in S3 into the target.")
+@click.command(short_help="Copy the two settings from an env file in S3 to the target.")
 @click.argument("source", metavar="s3://BUCKET/KEY")
 @options.targets()
 @options.expected_bucket_owner
-@options.option("--whole-file", is_flag=True, help="Take all of the text, not the two settings.")
+@options.option(
+    "--whole-file", is_flag=True, help="Copy the whole file, not only the two settings."
+)
 @options.merging(
     "Drop the registries that are not in the object.",
     "Write nothing; print what would change, secrets hidden.",
@@ -31,7 +33,7 @@ from ecsauth.cli.restart_options import restarting
 @options.state_dir
 @restarting(AUTO, is_timed=True)
 @options.as_json
-@options.option("--verbose", "-v", is_flag=True, help="Say also why it was read.")
+@options.option("--verbose", "-v", is_flag=True, help="Also print why it was read.")
 @options.quiet
 @options.common
 def pull(
@@ -48,10 +50,10 @@ def pull(
     verbose: bool,
     quiet: bool,
 ) -> int:
-    """Take the two settings from the env file s3://BUCKET/KEY into every TARGET.
+    """Copy the two settings from the env file s3://BUCKET/KEY to every TARGET.
 
-    What is damaged, what the agent would not read, and what has expired is refused, and the
-    present logins stay. If the object has not changed, it is not read and nothing is written. The
+    What is damaged, has expired, or could not be read by the agent is refused, and the present
+    logins stay. If the object has not changed, it is not downloaded and nothing is written. The
     agent is restarted as by refresh.
     """
     request = PullRequest(

@@ -64,7 +64,7 @@ _options = options.all_of(
     options.publishing,
     options.source_options,
     options.merging(
-        "Drop the registries that no SOURCE gives a login for.",
+        "Drop the registries for which no SOURCE has a login.",
         "Write nothing; print what would change, secrets hidden.",
     ),
     options.verifying,
@@ -81,40 +81,40 @@ _options = options.all_of(
         options.option(
             "--prune-expired",
             is_flag=True,
-            help="Take out every login that is known to have expired, wherever it came from.",
+            help="Remove every login that is known to have expired, wherever it came from.",
         ),
         options.seconds_option(
             "--recheck",
             *(1, 2_592_000, 3600.0),
-            "How often a secret that tells no end of its life is looked at again.",
+            "How often to read a secret without a known expiry again.",
         ),
         options.lock_timeout,
         options.state_dir,
         options.path_option(
             "--prometheus",
-            help="Write metrics of the run there (mode 0644), for node_exporter's textfile"
-            " collector.",
+            help="Write metrics of the run to this file (mode 0644), for node_exporter's"
+            " textfile collector.",
         ),
     ),
     options.as_json,
-    options.option("--verbose", "-v", is_flag=True, help="Say also why each source was asked."),
+    options.option("--verbose", "-v", is_flag=True, help="Also print why each source was queried."),
     options.quiet,
     options.common,
 )
 
 
-@click.command(short_help="Fetch what is due, and only that: the timer's command.")
+@click.command(short_help="Fetch only what is due: the command for timers.")
 @_options
 def refresh(request: RefreshRequest, as_json: bool, verbose: bool, quiet: bool) -> int:
-    """Fetch the logins that are due from each SOURCE and bring them into every TARGET.
+    """Fetch the logins that are due from each SOURCE and write them to every TARGET.
 
-    Due is a token at half its life, a secret after --recheck, a login that is missing in TARGET
-    or was changed there, a SOURCE that is new or was changed itself. Login files are read each
-    time. Nothing due: nothing is asked of AWS and nothing is written. A login whose source fails
-    stays until it expires. SOURCE as for convert.
+    Due are: a token at half its life, a secret after --recheck, a login that is missing or changed
+    in TARGET, a SOURCE that is new or has changed. Login files are read every time. If nothing is
+    due, AWS is not called and nothing is written. A login whose source fails stays until it
+    expires. SOURCE as for convert.
 
-    If the agent of this host is to read what was written, it is restarted when that loses no
-    task (ECS_DATADIR), and has to prove that it came back; else the content before is restored.
+    If the agent of this host reads what was written, it is restarted if no task would be lost
+    (ECS_DATADIR), and verified to be back; otherwise the previous content is restored.
     """
     result = run(
         request,
@@ -130,10 +130,10 @@ def refresh(request: RefreshRequest, as_json: bool, verbose: bool, quiet: bool) 
 
 
 def parse_request(arguments: Sequence[str], parent: click.Context | None = None) -> RefreshRequest:
-    """Return the request that arguments of refresh, and its variables, make.
+    """Return the request made of refresh's arguments and variables.
 
     Raises:
-        UsageError, click.ClickException: they make no sense.
+        UsageError, click.ClickException: they are invalid.
 
     """
     with _parser.make_context("refresh", list(arguments), parent=parent) as context:

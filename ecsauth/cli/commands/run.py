@@ -20,15 +20,15 @@ from ecsauth.errors import UsageError
 _PROGRAM = (
     "import sys; sys.path[:] = filter(None, sys.path); from ecsauth.__main__ import main; main()"
 )
-"""Like ``python -m ecsauth``, but never from the folder that we happen to be in."""
+"""Like ``python -m ecsauth``, but never with the working directory on sys.path."""
 
 
 @click.command(
     short_help="Refresh on a schedule, for hosts without systemd timers and for containers.",
     context_settings={"ignore_unknown_options": True},
 )
-@options.seconds_option("--every", 1, 43200, 900.0, "How often to look whether anything is due.")
-@options.seconds_option("--jitter", 0, 43200, 60.0, "Up to so many seconds more, by chance.")
+@options.seconds_option("--every", 1, 43200, 900.0, "How often to check whether anything is due.")
+@options.seconds_option("--jitter", 0, 43200, 60.0, "Random extra wait, at most this long.")
 @options.common
 @click.argument("arguments", metavar="[REFRESH OPTION|SOURCE]...", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
@@ -36,10 +36,10 @@ def run(context: click.Context, every: float, jitter: float, arguments: tuple[st
     """Refresh at once and then on a schedule, until SIGTERM.
 
     Takes the options and SOURCEs of refresh, and runs each refresh in a process of its own. A
-    refresh that fails is tried again after 30 s, then after pauses that grow up to --every.
-    SIGTERM: what is being written is finished first. SIGHUP: the settings are read again, and a
-    refresh follows. Under systemd (Type=notify) it reports READY and feeds the watchdog. With
-    --prometheus FILE every refresh writes its metrics.
+    failed refresh is retried after 30 s, then after pauses that grow up to --every. SIGTERM lets a
+    write in progress finish. SIGHUP reads the settings again and refreshes. Under systemd
+    (Type=notify) it reports READY and feeds the watchdog. With --prometheus FILE every refresh
+    writes its metrics.
     """
     plans = [_plan(context, Pace(every, jitter), arguments)]
 
@@ -50,10 +50,10 @@ def run(context: click.Context, every: float, jitter: float, arguments: tuple[st
 
 
 def _reloaded(context: click.Context) -> Plan:
-    """Return the plan by the settings as they are now; put the environment back if they are bad.
+    """Return the plan for the current settings; restore the environment if they are invalid.
 
     Raises:
-        UsageError: they make no sense.
+        UsageError: they are invalid.
 
     """
     before = dict(os.environ)
@@ -66,27 +66,29 @@ def _reloaded(context: click.Context) -> Plan:
         os.environ.clear()
         os.environ.update(before)
         if isinstance(error, click.ClickException):
-            raise UsageError(error.format_message()) from error
+            raise UsageError(error.format_message(), reference="usage-settings") from error
         raise
 
 
 def _plan(context: click.Context, pace: Pace, arguments: Sequence[str]) -> Plan:
-    """Refuse now what every refresh would refuse, and return how to run it.
+    """Return how to run each refresh; refuse now what every refresh would refuse.
 
     Raises:
-        UsageError: an option, SOURCE or TARGET makes no sense.
+        UsageError: an option, SOURCE or TARGET is invalid.
 
     """
     request = parse_request(arguments, context)
     if "-" in request.sources:
-        raise UsageError("standard input can be read only once", "name a file")
+        raise UsageError(
+            "standard input can be read only once", "name a file", reference="usage-stdin"
+        )
     make_ends(request, console_ports())
     command = [sys.executable, "-c", _PROGRAM, "refresh", "--env-file=", *arguments]
     return Plan(pace, command, _child_environment(), request.time_limit)
 
 
 def _child_environment() -> dict[str, str]:
-    """Return the environment for each refresh: the settings as they are now are in it."""
+    """Return the environment for each refresh; it contains the current settings."""
     environment = dict(os.environ)
     environment["ECSAUTH_LOG_FORMAT"] = "json" if is_json_log() else "text"
     environment.pop("ECSAUTH_ENV_FILE", None)

@@ -16,12 +16,12 @@ from ecsauth.cli.render.json import status_document
 from ecsauth.cli.render.screen import show_status
 
 
-@click.command(short_help="Show the logins, their life left, the agent and what it runs with.")
+@click.command(short_help="Show the logins, how long they last, and the agent's state.")
 @click.argument("target", required=False, default=DEFAULT_TARGET)
 @options.as_json
 @options.path_option(
     "--prometheus",
-    help="Write metrics for node_exporter's textfile collector there instead (mode 0644).",
+    help="Write metrics for node_exporter's textfile collector to this file instead (mode 0644).",
 )
 @options.introspection_url
 @options.state_dir
@@ -31,9 +31,9 @@ def status(
 ) -> int:
     """Show on one screen what TARGET holds and what the agent runs with.
 
-    Per registry: user, kind of login, source, life left, when a new token is due. The agent:
-    version, cluster, tasks, whether it runs with the logins that the file has, and whether a
-    restart would keep its tasks (ECS_DATADIR). No password is ever shown.
+    Per registry: user, kind of login, source, time left, when a new token is due. The agent:
+    version, cluster, tasks, whether it runs with the logins in the file, and whether a restart
+    would keep its tasks (ECS_DATADIR). Passwords are never shown.
     """
     request = StatusRequest(target, prometheus, AgentAccess(introspection_url), state_dir)
     result = run(request, console_ports())

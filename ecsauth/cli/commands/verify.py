@@ -22,7 +22,7 @@ from ecsauth.cli.render.text import verified_lines
     "--from",
     "target",
     metavar="TARGET",
-    help=f"Without SOURCE: where the logins are.  [default: {DEFAULT_TARGET}]",
+    help=f"Where the logins are, if there is no SOURCE.  [default: {DEFAULT_TARGET}]",
 )
 @options.verify_timeout
 @options.insecure_registry
@@ -39,11 +39,11 @@ def verify(
     options: SourceOptions,
     as_json: bool,
 ) -> int:
-    """Log in to the registry of each login and say what it answers.
+    """Log in to the registry of each login and show the answer.
 
-    As docker does it: /v2/, then Basic, or Bearer with the token server that the registry names.
-    Nothing is sent anywhere else, and nothing on plain HTTP but to an insecure registry. Exit
-    code 3 unless all are accepted.
+    As docker does: /v2/, then Basic, or Bearer with the token server that the registry names.
+    Nothing is sent anywhere else, and plain HTTP is used only for an insecure registry. Exit code
+    3 unless all are accepted.
     """
     policy = VerifyPolicy(verify_timeout, insecure_registry, ca_file)
     request = VerifyRequest(sources, target or DEFAULT_TARGET, options, policy)

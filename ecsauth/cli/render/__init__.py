@@ -1,1 +1,1 @@
-"""Results in words, as JSON, and on a screen. Nothing here changes anything."""
+"""Results as text, as JSON, and on a screen. Nothing here changes anything."""

@@ -1,4 +1,4 @@
-"""What fleet refresh shows: rich while it goes on, on a terminal; lines elsewhere."""
+"""Output of fleet refresh: a live table on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _ROWS = 15
 
 
 def row_said(row: Row) -> str:
-    """Return the last line that an instance said, printable and not too long."""
+    """Return the last line that an instance printed, made printable and cut to length."""
     return printable(row.said)[:_SAID_CELLS]
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    """Return a line for each instance, in columns."""
+    """Return one line per instance, in columns."""
     return columns([(row.instance, row.status, row_said(row)) for row in rows])
 
 
 def summary(rollout: Rollout) -> str:
-    """Return how many instances have which status, on one line."""
+    """Return the number of instances per status, on one line."""
     parts = [f"{number} {status}" for status, number in rollout.counts().items()]
     total = count(len(rollout.rows), "instance")
     return f"{total}: {', '.join(parts) or 'nothing to do'}"
@@ -40,7 +40,7 @@ def summary(rollout: Rollout) -> str:
 def followed(
     rollout: Rollout, *, quiet: bool
 ) -> Iterator[tuple[Callable[[Sequence[Row]], None], Callable[[str], None]]]:
-    """Show how it goes on: give what takes changes, and what takes a warning."""
+    """Show the progress; yield a callback for changed rows and one for warnings."""
     if quiet or sys.stderr is None:
         yield (lambda _: None), _warn
     elif not sys.stderr.isatty():
@@ -59,7 +59,7 @@ def followed(
         ) as live:
 
             def warn(text: str) -> None:
-                live.stop()  # else it would be drawn over
+                live.stop()  # otherwise the table would overwrite it
                 _warn(text)
                 live.start()
 
@@ -67,7 +67,7 @@ def followed(
 
 
 def screen(rollout: Rollout) -> RenderableType:
-    """Return what is shown meanwhile: those at work, then those that did not end well."""
+    """Return the live view: instances at work, then those that failed."""
     from rich.table import Table
     from rich.text import Text
 

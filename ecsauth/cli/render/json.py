@@ -24,7 +24,7 @@ Document = dict[str, Any]
 
 
 def refreshed_document(result: RefreshResult) -> Document:
-    """Return what refresh, pull and the Lambda function did."""
+    """Return the result of refresh, pull and the Lambda function."""
     done = result.brought
     return {
         "asked": [
@@ -57,16 +57,16 @@ def refreshed_document(result: RefreshResult) -> Document:
 
 
 def copied_document(result: CopyResult) -> Document:
-    """Return what pull --whole-file did."""
+    """Return the result of pull --whole-file."""
     document: Document = {"written": result.is_changed, "agent": outcome_document(result.agent)}
     if result.is_dry:
-        would = "would be written, all of it" if result.is_changed else "up to date"
+        would = "would be written (whole file)" if result.is_changed else "up to date"
         document = {"written": False, "would": would, "agent": None}
     return document
 
 
 def outcome_document(outcome: AgentOutcome | None) -> Document | None:
-    """Return what became of the agent; None if there was nothing to do about it."""
+    """Return the outcome for the agent; None if there was nothing to do."""
     if outcome is None:
         return None
     return {
@@ -78,12 +78,12 @@ def outcome_document(outcome: AgentOutcome | None) -> Document | None:
 
 
 def restarted_document(result: AgentRestartResult) -> Document:
-    """Return what agent restart did."""
+    """Return the result of agent restart."""
     return {**(outcome_document(result.outcome) or {}), "code": result.exit_code}
 
 
 def agent_document(result: AgentStatusResult) -> Document:
-    """Return how the agent is."""
+    """Return the agent's state."""
     return {
         **asdict(result.agent),
         "service_manager": result.manager,
@@ -130,7 +130,7 @@ def verified_document(result: VerifyResult) -> Document:
 def fleet_document(
     region: str, rows: Sequence[tuple[str, str, str, str]], counts: dict[str, int]
 ) -> Document:
-    """Return how it ended on each instance; a row is (instance, status, said, command)."""
+    """Return each instance's outcome; a row is (instance, status, said, command)."""
     names = ("instance", "status", "said", "command")
     return {
         "region": region,
@@ -140,7 +140,7 @@ def fleet_document(
 
 
 def _warmed(warmed: Warmed) -> Document:
-    """Return what became of the helper's cache, as one of the targets of a run."""
+    """Return the outcome for the helper's cache, as one of the targets of a run."""
     return {
         "target": HELPER,
         "written": bool(warmed.renewed) and not warmed.is_dry,

@@ -1,4 +1,4 @@
-"""Results in words: the summary to stdout, everything else to stderr. No secret is in them."""
+"""Results as text: the summary to stdout, everything else to stderr. They hold no secret."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 _SIGNS = {"added": "+", "updated": "~", "unchanged": "=", "kept": "=", "removed": "-"}
 _WORDS = {"kept": "kept as it is"}
 _APPLYING = {
-    "docker-config": "it is a login file: ~/.docker/config.json, auth.json of podman, or for"
-    " Kubernetes: kubectl create secret generic NAME --type=kubernetes.io/dockerconfigjson"
+    "docker-config": "use it as ~/.docker/config.json or podman's auth.json; for Kubernetes:"
+    " kubectl create secret generic NAME --type=kubernetes.io/dockerconfigjson"
     " --from-file=.dockerconfigjson=FILE",
-    "bottlerocket": "it goes into the instance's user data, or in the control container:"
-    " apiclient apply < FILE; the agent is restarted by that",
-    "powershell": "run it on the Windows instance as Administrator; tasks go on meanwhile",
+    "bottlerocket": "put it into the instance's user data, or run in the control container:"
+    " apiclient apply < FILE, which restarts the agent",
+    "powershell": "run it on the Windows instance as Administrator; tasks keep running",
 }
-"""How to apply what other programs take."""
+"""How to apply each export."""
 
 
 def render_converted(result: ConvertResult, output: str, *, quiet: bool) -> None:
-    """Say what became of a conversion; the settings themselves are printed already."""
+    """Report on a conversion; the settings themselves are printed already."""
     say_all("warning", result.warnings)
     if result.target is not None:
         _say_outcome(result.target, quiet=quiet)
@@ -49,7 +49,7 @@ def render_converted(result: ConvertResult, output: str, *, quiet: bool) -> None
 
 
 def render_migrated(result: MigrateResult, *, dry_run: bool, quiet: bool) -> None:
-    """Say what became of the target of migrate."""
+    """Report on the target of migrate."""
     render_target(result.target, dry_run=dry_run, quiet=quiet)
     care = result.care
     say_all("warning", care.warnings)
@@ -58,7 +58,7 @@ def render_migrated(result: MigrateResult, *, dry_run: bool, quiet: bool) -> Non
 
 
 def render_target(result: TargetResult, *, dry_run: bool, quiet: bool) -> None:
-    """Say what became of one target; to stderr if the settings themselves went to stdout."""
+    """Report on one target; to stderr if the settings themselves went to stdout."""
     plan = result.outcome.plan
     if plan is not None:
         lines = summary_lines(result.outcome, plan, result.target.name)
@@ -77,7 +77,7 @@ def _say_outcome(result: TargetResult, *, quiet: bool) -> None:
 
 
 def render_refreshed(result: RefreshResult, *, as_json: bool, verbose: bool, quiet: bool) -> None:
-    """Say what became of the targets of refresh or pull; the same line only once."""
+    """Report on the targets of refresh or pull; the same line only once."""
     done, said = result.brought, _Said()
     if verbose:
         say_all("note", [f"{item.source}: asked, {item.why}" for item in done.asked])
@@ -95,18 +95,18 @@ def render_refreshed(result: RefreshResult, *, as_json: bool, verbose: bool, qui
 
 
 class _Said:
-    """Says each line once."""
+    """Prints each line once."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
 
     def lines(self, kind: str, lines: Sequence[str]) -> None:
-        """Say those that were not said yet."""
+        """Print the lines not yet printed."""
         say_all(kind, [line for line in lines if line not in self._said])
         self._said.update(lines)
 
     def errors(self, errors: Sequence[EcsauthError]) -> None:
-        """Say those that were not said yet."""
+        """Print the errors not yet printed."""
         for error in errors:
             if str(error) not in self._said:
                 self._said.add(str(error))
@@ -131,7 +131,7 @@ def _refreshed_lines(
 
 
 def render_warmed(warmed: Warmed, *, to_stdout: bool) -> None:
-    """Say what became of the credential helper's cache."""
+    """Report on the credential helper's cache."""
     if warmed.problems and not warmed.renewed and not warmed.kept:
         line = f"{HELPER} nothing could be fetched"
     elif warmed.renewed:
@@ -145,15 +145,15 @@ def render_warmed(warmed: Warmed, *, to_stdout: bool) -> None:
 
 
 def render_copied(result: CopyResult, *, to_stdout: bool, quiet: bool) -> None:
-    """Say what became of a file that is a copy of an object."""
+    """Report on a file that is a copy of an object."""
     written = "would be written" if result.is_dry else "written"
-    what = f"{written}, all of it" if result.is_changed else "up to date"
+    what = f"{written} (whole file)" if result.is_changed else "up to date"
     say_all("note", [] if quiet else result.notes)
     print_lines([f"{result.name}: {what}"], sys.stdout if to_stdout else None)
 
 
 def render_agent(outcome: AgentOutcome | None, *, quiet: bool, to_stdout: bool = True) -> None:
-    """Say what became of the agent."""
+    """Report on the agent."""
     if outcome is None:
         return
     if outcome.said and outcome.is_done:
@@ -165,7 +165,7 @@ def render_agent(outcome: AgentOutcome | None, *, quiet: bool, to_stdout: bool =
 
 
 def summary_lines(outcome: Outcome, plan: Plan, target: str) -> list[str]:
-    """Say what became of a target and of each registry."""
+    """Return what happened to a target and each registry."""
     registries = count(len(plan.credentials), "registry", "registries")
     done = "written" if outcome.written else "would be written" if plan.changed else "up to date"
     size = len(plan.engine_auth.auth_data.encode())
@@ -200,13 +200,13 @@ def _diff_lines(result: TargetResult, plan: Plan) -> list[str]:
 
 
 def checked_lines(result: CheckResult) -> list[str]:
-    """Say what check found."""
-    name, fixed = result.name, "mended; " if result.is_fixed else ""
+    """Return what check found."""
+    name, fixed = result.name, "fixed; " if result.is_fixed else ""
     if not result.auth_type and not result.findings:
         if result.is_set_elsewhere:
-            where = "the settings are not in this file; the agent has them from another one"
+            where = "the settings are not in this file; the agent gets them from another one"
         else:
-            where = "the settings are not there: the agent pulls anonymously"
+            where = "the settings are missing: the agent pulls anonymously"
         return [f"{name}: {where}"]
     usable = f"the agent reads {count(result.logins, 'login')}"
     if not result.findings:
@@ -223,7 +223,7 @@ def checked_lines(result: CheckResult) -> list[str]:
 
 
 def explained_lines(result: ExplainResult, now: float) -> list[str]:
-    """Say for each image which login the agent uses, and why."""
+    """Return which login the agent uses for each image, and why."""
     return [
         line for item in result.explanations for line in _explained(item, result.auth_type, now)
     ]
@@ -245,7 +245,7 @@ def _explained(item: Explanation, auth_type: str, now: float) -> list[str]:
 
 
 def verified_lines(result: VerifyResult) -> list[str]:
-    """Say what each registry answered."""
+    """Return what each registry answered."""
     rows = []
     for verdict in result.verdicts:
         elsewhere = f"tokens come from {verdict.realm}" if verdict.realm else ""
@@ -255,7 +255,7 @@ def verified_lines(result: VerifyResult) -> list[str]:
 
 
 def _print_or_log(lines: Sequence[str], *, to_stdout: bool, quiet: bool = False) -> None:
-    """Print a summary; as notes where stderr is a log of JSON objects."""
+    """Print a summary; as notes if stderr is a JSON log."""
     if is_json_log():
         say_all("note", [] if quiet else [line.strip() for line in lines])
     else:

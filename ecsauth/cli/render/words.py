@@ -1,4 +1,4 @@
-"""Times, numbers and columns in words."""
+"""Times, numbers and columns as text."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def span(seconds: float) -> str:
 
 
 def expiry(left: float) -> str:
-    """Return when a login expires; `left` is the seconds until then."""
+    """Return when a login expires; `left` is the number of seconds until then."""
     return f"expires in {span(left)}" if left > 0 else "expired"
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return a line for each row, its cells in columns; the last column is not padded."""
+    """Return one line per row, cells aligned in columns; the last column is not padded."""
     widths = [max(map(len, cells)) for cells in zip(*rows)] if rows else []
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

@@ -1,4 +1,4 @@
-"""What is wrong with a target, as each of its readers sees it, and the mending of what is safe."""
+"""Check a target as each of its readers sees it, and fix what is safe to fix."""
 
 from __future__ import annotations
 
@@ -40,20 +40,19 @@ __all__ = [
     "check_agent_json",
     "check_env_file",
     "check_text",
-    "mend",
+    "fix",
+    "fix_text",
     "mend_agent_json",
-    "mend_text",
-    "merged",
 ]
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What else bears on a target.
+    """What else affects the findings on a target.
 
     Attributes:
-        mode: the file's permission bits; None if it is no file.
-        is_root_s: whether root owns it; None if it is no file.
+        mode: the file's permission bits; None if the target is not a file.
+        is_owned_by_root: whether root owns the file; None if the target is not a file.
         instance_settings: those in ``/var/lib/ecs/ecs.config``, which ecs-init reads first.
         env_file_settings: those in ``ecs.config``, for a check of the JSON file.
         json_settings: those in ``ecs.config.json``, for a check of ``ecs.config``.
@@ -71,12 +70,12 @@ _ALONE = Surroundings()
 
 
 def check_env_file(data: bytes, now: float, around: Surroundings = _ALONE) -> tuple[Finding, ...]:
-    """Check the text of ``ecs.config``; findings in the order of the lines.
+    """Check the text of ``ecs.config``; return findings in line order.
 
     Args:
-        data: its bytes.
+        data: the file's bytes.
         now: Unix seconds.
-        around: what else bears on it.
+        around: what else affects the findings.
 
     """
     lines = ecs_config.parse_lines(data)
@@ -102,19 +101,19 @@ def check_env_file(data: bytes, now: float, around: Surroundings = _ALONE) -> tu
 
 
 def check_agent_json(data: bytes, now: float, around: Surroundings = _ALONE) -> tuple[Finding, ...]:
-    """Check the text of the agent's JSON file; as `check_env_file`."""
+    """Check the text of the agent's JSON file; arguments as for `check_env_file`."""
     try:
         settings = agent_json.read_engine_auth(data)
     except TargetError as fault:
         what = str(fault.message)
-        return (error("json", what, "the agent ignores all of it", fault.hint),)
+        return (error("json", what, "the agent ignores the whole file", fault.hint),)
     found = [*check_settings(settings, settings.auth_data, 0, 0, now), *_access(settings, around)]
     if settings.is_set and around.env_file_settings.is_set:
         found.append(
             error(
                 "overruled",
                 "ecs.config has these settings too",
-                "the environment comes first: those in the JSON file are not used",
+                "the environment takes precedence: the agent ignores those in the JSON file",
                 "remove them from one of the two files",
             )
         )
@@ -124,30 +123,30 @@ def check_agent_json(data: bytes, now: float, around: Surroundings = _ALONE) -> 
 def check_text(
     layout: Layout, data: bytes, now: float, around: Surroundings = _ALONE
 ) -> tuple[Finding, ...]:
-    """Check a target's text in its layout: `check_agent_json` or `check_env_file`."""
+    """Check a target's text with `check_agent_json` or `check_env_file`, by its layout."""
     check = check_agent_json if layout is AGENT_JSON else check_env_file
     return check(data, now, around)
 
 
 def fix_text(layout: Layout, data: bytes) -> bytes:
-    """Mend a target's text in its layout: `mend_agent_json` or `fix`."""
+    """Fix a target's text with `mend_agent_json` or `fix`, by its layout."""
     return mend_agent_json(data) if layout is AGENT_JSON else fix(data)
 
 
 def fix(data: bytes) -> bytes:
-    """Mend what is safe to mend in ``ecs.config``; the same bytes if there is nothing.
+    """Fix what is safe to fix in ``ecs.config``; return the same bytes if nothing is.
 
-    Lines that mean our settings but do not set them are put right where no other line sets them,
-    a byte order mark goes, and the logins that the author meant are written as the agent reads
-    them. Other lines stay. If an entry that may hold a login would be lost, nothing is mended.
+    A line that was meant to set one of our settings is corrected unless another line sets it, a
+    byte order mark is removed, and the logins that the author meant are written as the agent
+    reads them. Other lines stay. If an entry that may hold a login would be lost, nothing changes.
     """
     lines = ecs_config.parse_lines(_without_bom(data))
     is_set = {line.name for line in lines}
-    put_right = [_put_right(line, is_set) for line in lines]
-    text = "".join(line.text + line.end for line in put_right).encode("utf-8", "surrogateescape")
+    corrected = [_corrected(line, is_set) for line in lines]
+    text = "".join(line.text + line.end for line in corrected).encode("utf-8", "surrogateescape")
     current = ecs_config.read_engine_auth(text)
     settings = _meant(current, ecs_config.full_value(text))
-    if settings is not None and _says_the_same(current, settings):
+    if settings is not None and _is_equivalent(current, settings):
         settings = current if ecs_config.is_untidy(text) else None
     repaired = text if settings is None else ecs_config.write_engine_auth(text, settings)
     before = decode(ecs_config.read_engine_auth(data))
@@ -156,21 +155,21 @@ def fix(data: bytes) -> bytes:
 
 
 def mend_agent_json(data: bytes) -> bytes:
-    """Mend the settings in the agent's JSON file; as `fix`.
+    """Fix the settings in the agent's JSON file, as `fix` does.
 
     Raises:
-        TargetError: the text is not the agent's JSON.
+        TargetError: the text is not valid JSON for the agent.
 
     """
     current = agent_json.read_engine_auth(data)
     settings = _meant(current, current.auth_data)
-    if settings is not None and _says_the_same(current, settings):
+    if settings is not None and _is_equivalent(current, settings):
         settings = None
     return data if settings is None else agent_json.write_engine_auth(data, settings)
 
 
 def _meant(current: EngineAuth, lenient_data: str) -> EngineAuth | None:
-    """Return the settings as meant; None if there is nothing to write."""
+    """Return the settings as their author meant them; None if they cannot be recovered in full."""
     present_ = read_present(current, lenient_data)
     found = present_.credentials
     if not found or present_.dropped:
@@ -183,7 +182,7 @@ def _meant(current: EngineAuth, lenient_data: str) -> EngineAuth | None:
 
 
 def _with_plain_key(item: Credential) -> Credential:
-    """Mend a key with a path that means nothing, of a registry that has no other."""
+    """Drop a meaningless path from the key of a registry that has no other key."""
     return replace(item, auth_key=parse_auth_key(item.auth_key.text))
 
 
@@ -191,20 +190,20 @@ def _in_docker_form(present: Sequence[Credential]) -> bool:
     return any(item.needs_docker_format for item in present)
 
 
-def _says_the_same(current: EngineAuth, lenient: EngineAuth) -> bool:
-    """Return whether the agent reads the same out of both, so that there is nothing to mend."""
+def _is_equivalent(current: EngineAuth, lenient: EngineAuth) -> bool:
+    """Return whether the agent reads the same from both, so that nothing needs fixing."""
     view = decode(current)
     is_same = not difference(decode(lenient).credentials, view)
     return is_same and current.auth_type == lenient.auth_type and not view.skipped
 
 
 def _keeps_logins(before: AgentView, after: AgentView) -> bool:
-    """Return whether every login that the agent reads before is read after."""
+    """Return whether the agent still reads every login that it read before."""
     have = {item.login for item in before.credentials if any(item.login[1:])}
     return not after.fault and have <= {item.login for item in after.credentials}
 
 
-def _put_right(line: Line, is_set: Set[str]) -> Line:
+def _corrected(line: Line, is_set: Set[str]) -> Line:
     lenient = intended(line)
     if lenient is None or lenient[0] in is_set:
         return line
@@ -224,16 +223,16 @@ def _around_env_file(settings: EngineAuth, around: Surroundings) -> Iterator[Fin
         yield warning(
             "elsewhere",
             "/var/lib/ecs/ecs.config has these settings too",
-            "ecs-init reads it first, and /etc/ecs/ecs.config overrules it"
+            "ecs-init reads it first, then /etc/ecs/ecs.config overrides it"
             if settings.is_set
-            else "ecs-init takes them from there",
+            else "ecs-init uses them",
             "keep them in one file",
         )
     if settings.is_set and around.json_settings.is_set:
         yield warning(
             "elsewhere",
             "ecs.config.json has these settings too",
-            "the environment comes first: those in the JSON file are not used",
+            "the environment takes precedence: the agent ignores those in the JSON file",
             "keep them in one file",
         )
 
@@ -247,14 +246,14 @@ def _access(settings: EngineAuth, around: Surroundings) -> Iterator[Finding]:
             f"the file's mode is {around.mode:04o}",
             "other users of this host can read the secrets in it"
             if around.mode & 0o044
-            else "other users of this host can reach it",
+            else "other users of this host have access to it",
             "chmod 600",
             fixable=True,
         )
     if around.is_owned_by_root is False:
         yield warning(
             "owner",
-            "the file does not belong to root",
+            "the file is not owned by root",
             "its owner can read the secrets in it, and change how the agent runs",
             "chown root",
         )

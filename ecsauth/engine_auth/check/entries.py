@@ -1,4 +1,4 @@
-"""The entries of ECS_ENGINE_AUTH_DATA: keys that never match, logins that the agent cannot read."""
+"""Check the entries of ECS_ENGINE_AUTH_DATA: keys that never match, logins that are unreadable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from ecsauth.errors import SourceError
 
 ALL_LOST = "the agent has no credentials at all: private pulls fail"
 SOON_SECONDS = 3600
-"""An ECR token that is valid for less than this is reported before it is too late."""
+"""An ECR token that expires within this time is reported in advance."""
+
+_LOG_IN = "log in and migrate again"
+_DECODE = "decode it into username and password"
 
 QUOTED = re.compile(r"(?P<quote>['\"]).*(?P=quote)", re.DOTALL)
 
@@ -27,12 +30,12 @@ QUOTED = re.compile(r"(?P<quote>['\"]).*(?P=quote)", re.DOTALL)
 def check_entries(
     settings: EngineAuth, lenient_data: str, line: int, now: float
 ) -> Iterator[Finding]:
-    """Give what is wrong with the registries' entries, the author's meaning granted.
+    """Yield findings on the registries' entries, read as their author meant them.
 
     Args:
         settings: as the agent gets them.
-        lenient_data: the data as their author meant them.
-        line: where they stand.
+        lenient_data: the data as its author meant it.
+        line: where the data is.
         now: Unix seconds.
 
     """
@@ -48,9 +51,9 @@ def _check_members(lenient_data: str, line: int) -> Iterator[Finding]:
     if isinstance(document.get("auths"), dict):
         yield error(
             "outer-auths",
-            "the outer 'auths' is still around the entries",
+            "the entries are still wrapped in an outer 'auths'",
             ALL_LOST,
-            "strip it (jq .auths does)",
+            "unwrap them (jq .auths does)",
             line,
             fixable=True,
         )
@@ -59,7 +62,7 @@ def _check_members(lenient_data: str, line: int) -> Iterator[Finding]:
         if entry is not None and not isinstance(entry, dict):
             yield error(
                 "no-registry",
-                f"{shown_key(key)} is no registry's entry",
+                f"{shown_key(key)} is not a registry entry",
                 ALL_LOST,
                 "remove it",
                 line,
@@ -79,7 +82,7 @@ def _check_entries(
                 "wrong-type",
                 f"{shown}: {wrong} is not a string",
                 ALL_LOST,
-                "remove the entry, or make it anew",
+                "remove the entry, or log in and migrate again",
                 line,
                 fixable=True,
             )
@@ -90,9 +93,9 @@ def _check_entries(
         elif auth_type == DOCKER and not _has_docker_login(entry):
             yield error(
                 "wrong-format" if entry.get("auth") else "no-login",
-                f"{shown}: {'an auth of the dockercfg format' if entry.get('auth') else 'empty'}",
-                "in the docker format the agent reads username, password and tokens: no login",
-                "decode it into username and password",
+                f"{shown}: {'auth of the dockercfg format' if entry.get('auth') else 'no login'}",
+                "the docker format is username, password or tokens: the agent finds no login",
+                _DECODE if entry.get("auth") else _LOG_IN,
                 line,
                 fixable=bool(entry.get("auth")),
             )
@@ -103,8 +106,8 @@ def _no_auth(shown: str, entry: Mapping[str, Any], line: int) -> Finding:
     return error(
         "wrong-format" if is_other else "no-login",
         f"{shown}: no auth in its entry",
-        "in the dockercfg format the agent reads nothing else: no login for it",
-        "use ECS_ENGINE_AUTH_TYPE=docker for it" if is_other else "log in and migrate again",
+        "the dockercfg format is auth alone: the agent finds no login",
+        "use ECS_ENGINE_AUTH_TYPE=docker" if is_other else _LOG_IN,
         line,
         fixable=is_other,
     )
@@ -128,14 +131,14 @@ def _check_base64(key: str, entry: Mapping[str, Any], line: int) -> Iterator[Fin
         return
     try:
         decode_entry(parse_auth_key(key), fields)
-        fixable, why = True, "is base64, but not as the agent reads it (no padding, URL-safe)"
+        fixable, why = True, "is base64 that the agent cannot read (unpadded or URL-safe)"
     except SourceError as fault:
         fixable, why = False, fault.what
     yield error(
         "bad-auth",
         f"{shown}: its auth {why.removeprefix('auth ')}",
         "the agent has no working login for it",
-        "log in and migrate again",
+        _LOG_IN,
         line,
         fixable,
     )
@@ -148,7 +151,7 @@ def _check_keys(entries: Mapping[str, Any], line: int) -> Iterator[Finding]:
         try:
             key = parse_auth_key(text)
         except SourceError as fault:
-            effect = "the agent never matches it with an image"
+            effect = "the agent never matches it to an image"
             yield error("bad-key", fault.message, effect, fault.hint, line)
             continue
         yield from _check_mended_key(key, shown, line, entries)
@@ -156,9 +159,9 @@ def _check_keys(entries: Mapping[str, Any], line: int) -> Iterator[Finding]:
         if key.match in seen and not key.session:
             yield error(
                 "same-registry-twice",
-                f"{seen[key.match]} and {shown} are one registry",
-                "the agent takes either, at random",
-                "remove one",
+                f"{seen[key.match]} and {shown} are the same registry",
+                "the agent picks one at random",
+                "remove one of them",
                 line,
             )
         seen.setdefault(key.match, shown)
@@ -167,13 +170,13 @@ def _check_keys(entries: Mapping[str, Any], line: int) -> Iterator[Finding]:
 def _check_mended_key(
     key: AuthKey, shown: str, line: int, entries: Iterable[str]
 ) -> Iterator[Finding]:
-    """Give what is wrong with a key that has to be mended to be matched."""
+    """Yield findings on a key that matches only when corrected."""
     cure = f"write {key.text}"
     if not key.repaired:
         return
     if key.is_docker_hub:
         what = f"{shown} is not Docker Hub's key"
-        effect = "the agent looks up https://index.docker.io/v1/ only, slash included"
+        effect = "the agent looks up only https://index.docker.io/v1/, slash included"
         yield error("hub-key", what, effect, cure, line, fixable=True)
     elif strip_scheme(key.spelled).startswith(f"{key.registry}/"):
         what = f"{shown}: {key.repaired}"
@@ -182,15 +185,17 @@ def _check_mended_key(
         yield warning("key-with-path", what, effect, cure, line, fixable)
     else:
         what = f"{shown}: {key.repaired}"
-        effect = "the agent never matches it with an image"
+        effect = "the agent never matches it to an image"
         yield error("key-never-matches", what, effect, cure, line, fixable=True)
 
 
 def _check_plain_key(key: AuthKey, shown: str, line: int) -> Iterator[Finding]:
-    """Give what is wrong with a key that stands as it is."""
+    """Yield findings on a key that needs no correction."""
     if key.session:
         what = f"{shown} is docker login's own session entry"
-        yield warning("session-entry", what, "it is no registry", "remove it", line, fixable=True)
+        yield warning(
+            "session-entry", what, "it is not a registry", "remove it", line, fixable=True
+        )
     elif key.repaired:
         return
     elif key.registry.endswith(":443"):
@@ -199,8 +204,8 @@ def _check_plain_key(key: AuthKey, shown: str, line: int) -> Iterator[Finding]:
         yield warning("default-port", what, effect, f"add {key.registry[:-4]}", line)
     elif not key.is_matchable:
         what = f"{shown} has no dot or port"
-        effect = "the agent takes its images for Docker Hub's"
-        yield error("key-never-matches", what, effect, "give the registry a full name", line)
+        effect = "the agent treats its images as Docker Hub's"
+        yield error("key-never-matches", what, effect, "use the registry's full host name", line)
 
 
 def _is_only_key(key: AuthKey, entries: Iterable[str]) -> bool:
@@ -219,8 +224,8 @@ def _check_logins(settings: EngineAuth, line: int, now: float) -> Iterator[Findi
     for host in missing_host_keys(item for item in found if not _is_mended(item.auth_key.text)):
         yield warning(
             "only-namespaces",
-            f"{host}: only namespaces of it have logins",
-            "for an image outside of them the agent sends one of these all the same",
+            f"{host}: only some of its namespaces have logins",
+            "for images outside them the agent still sends one of these logins",
             f"add a login for {host} itself",
             line,
         )

@@ -1,4 +1,4 @@
-"""One thing that is wrong with a target."""
+"""A finding: one thing that is wrong with a target."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ WARNING = "warning"
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong, what it does and how to mend it; never a secret.
+    """What is wrong, its effect and the cure; never holds a secret.
 
     Attributes:
         code: a stable name, for programs.
-        severity: ``error``: credentials are lost; ``warning``: works here, breaks there.
+        severity: ``error``: the agent loses credentials; ``warning``: another reader may fail.
         what: what is wrong, naming the setting, registry or variable.
-        effect: what happens because of it.
-        cure: how to mend it.
-        line: where, from 1; 0 for the file as a whole.
-        fixable: True if ``check --fix`` mends it.
+        effect: what happens as a result.
+        cure: how to fix it.
+        line: where, from 1; 0 for the whole file.
+        fixable: whether ``check --fix`` fixes it.
 
     """
 
@@ -35,12 +35,12 @@ class Finding:
 def error(
     code: str, what: str, effect: str, cure: str, line: int = 0, fixable: bool = False
 ) -> Finding:
-    """Make a finding that costs credentials."""
+    """Return a finding that costs the agent credentials."""
     return Finding(code, ERROR, what, effect, cure, line, fixable)
 
 
 def warning(
     code: str, what: str, effect: str, cure: str, line: int = 0, fixable: bool = False
 ) -> Finding:
-    """Make a finding that some reader of the file would trip over."""
+    """Return a finding that some reader of the file may fail on."""
     return Finding(code, WARNING, what, effect, cure, line, fixable)

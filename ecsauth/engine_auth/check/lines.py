@@ -1,4 +1,4 @@
-"""The lines of ``ecs.config``, with the eyes of its three readers.
+"""Check the lines of ``ecs.config`` as its three readers see them.
 
 Sources: ecs-init's ``getEnvVars``, docker's reader of ``run --env-file``, systemd's
 ``src/basic/env-file.c`` (``EnvironmentFile=``).
@@ -20,12 +20,13 @@ _ALMOST = re.compile(
     rf"\s*{BOM}?\s*(?P<export>export\s+)?(?P<name>{AUTH_TYPE_KEY}|{AUTH_DATA_KEY})\s*=\s*(?P<value>.*)",
     re.DOTALL,
 )
+_WRONG_VARIABLE = "ecs-init sets a variable of another name, old secret included"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _QUOTED = re.compile(r"(?P<quote>['\"]).*(?P=quote)", re.DOTALL)
 
 
 def check_lines(lines: list[Line]) -> Iterator[Finding]:
-    """Give what is wrong with the lines as such, whatever the settings' values."""
+    """Yield findings on the lines themselves, whatever the settings' values."""
     is_set = {line.name for line in lines}
     for number, line in enumerate(lines, 1):
         yield from _check_line(number, line, is_set)
@@ -34,7 +35,7 @@ def check_lines(lines: list[Line]) -> Iterator[Finding]:
 
 
 def intended(line: Line) -> tuple[str, str] | None:
-    """Return (name, value) of one of our settings that a line means but does not set; or None."""
+    """Return (name, value) of one of our settings that a line fails to set; else None."""
     if line.name in AUTH_KEYS:
         return None
     found = _ALMOST.fullmatch(line.text.strip())
@@ -61,7 +62,7 @@ def _check_line(number: int, line: Line, is_set: Set[str]) -> Iterator[Finding]:
         yield warning(
             "no-equals",
             "a line without '='",
-            "ecs-init passes over it; docker run --env-file takes it for a variable of its caller",
+            "ecs-init ignores it; docker run --env-file passes the caller's variable of that name",
             "remove it, or write NAME=VALUE",
             number,
         )
@@ -83,7 +84,7 @@ def _bom_alone(number: int) -> Finding:
     return warning(
         "bom",
         "a byte order mark",
-        "a shell that sources the file trips over it",
+        "a shell that sources the file fails on it",
         "save the file as UTF-8 without BOM",
         number,
         fixable=number == 1,
@@ -96,8 +97,8 @@ def _bytes_of(number: int, line: Line) -> Iterator[Finding]:
         yield warning(
             "line-too-long",
             f"the line is {size:,} bytes",
-            f"docker run --env-file refuses lines over {MAX_ENV_FILE_LINE_BYTES:,}",
-            "with an agent started by hand, use ecs.config.json",
+            f"docker run --env-file refuses lines over {MAX_ENV_FILE_LINE_BYTES:,} bytes",
+            "use ecs.config.json for an agent started with docker run",
             number,
         )
     if any("\udc80" <= char <= "\udcff" for char in line.text):
@@ -112,7 +113,7 @@ def _bytes_of(number: int, line: Line) -> Iterator[Finding]:
         yield error(
             "nul",
             "the line contains a NUL character",
-            "no environment can hold it: the agent does not start",
+            "environment variables cannot hold it: the agent does not start",
             "remove it",
             number,
         )
@@ -120,23 +121,23 @@ def _bytes_of(number: int, line: Line) -> Iterator[Finding]:
 
 def _not_set(number: int, bare: str, name: str, is_set: Set[str]) -> Finding:
     if bare.startswith(BOM):
-        code, what = "bom", "a byte order mark before"
+        code, what = "bom", f"a byte order mark before {name}"
     elif bare.split(None, 1)[0].lstrip(BOM) == "export":
-        code, what = "export", "'export' before"
+        code, what = "export", f"'export' before {name}"
     else:
-        code, what = "blanks", "a blank between '=' and"
+        code, what = "blanks", f"blanks between {name} and '='"
     if name in is_set:
         return warning(
             code,
-            f"{what} {name}, which another line sets",
-            "ecs-init sets another variable by it, old secret and all",
+            f"{what}; another line sets it",
+            _WRONG_VARIABLE,
             "remove the line",
             number,
         )
     return error(
         code,
-        f"{what} {name}",
-        f"ecs-init sets another variable, and {name} is not set by this line",
+        what,
+        f"ecs-init sets a variable of another name, not {name}",
         f"write {name}=VALUE at the start of the line",
         number,
         fixable=True,
@@ -149,7 +150,7 @@ def _comment(number: int, bare: str) -> Iterator[Finding]:
             yield warning(
                 "comment",
                 f"{key} in a comment",
-                "ecs-init knows no comments: it sets a variable of that name, old secret and all",
+                "ecs-init has no comments: it sets a variable of that name, old secret included",
                 "remove the line",
                 number,
             )
@@ -160,7 +161,7 @@ def _name_of(number: int, name: str) -> Iterator[Finding]:
         yield warning(
             "bom",
             f"a byte order mark before {_shown(name.lstrip(BOM))}",
-            "ecs-init sets another variable than that",
+            "ecs-init sets a variable of another name",
             "save the file as UTF-8 without BOM",
             number,
             fixable=number == 1,
@@ -169,14 +170,14 @@ def _name_of(number: int, name: str) -> Iterator[Finding]:
         yield warning(
             "export",
             f"'export' before {_shown(name[7:].strip())}",
-            "ecs-init sets another variable, and docker run --env-file refuses the file",
-            "remove the word",
+            "ecs-init sets a variable of another name; docker run --env-file refuses the file",
+            "remove 'export'",
             number,
         )
     elif name != name.strip() or not _NAME.fullmatch(name):
         yield warning(
             "odd-name",
-            "what stands before '=' is not the name of a variable",
+            "the text before '=' is not a variable name",
             "ecs-init sets a variable that nothing reads; docker may refuse the file",
             "write NAME=VALUE",
             number,
@@ -196,7 +197,7 @@ def _value_of(number: int, name: str, value: str) -> Iterator[Finding]:
         yield warning(
             "inline-comment",
             f"' #' in the value of {_shown(name)}",
-            "no reader takes the rest for a comment: it is in the value",
+            "no reader treats the rest as a comment: it is part of the value",
             "put comments on lines of their own, without '='",
             number,
         )
@@ -209,14 +210,14 @@ def _carriage_returns(lines: list[Line]) -> Iterator[Finding]:
             "crlf",
             f"{len(numbers)} lines end in CR LF",
             "ecs-init and docker cope; a shell that sources the file does not",
-            "save it with Unix line ends",
+            "save it with Unix line endings",
             numbers[0],
         )
 
 
 def _shown(name: str) -> str:
-    """Return a variable's name as it may be printed: what is no name may be a secret."""
-    return name if _NAME.fullmatch(name) else "a variable of an odd name"
+    """Return a variable's name for printing; an invalid name may be a secret and is not shown."""
+    return name if _NAME.fullmatch(name) else "a variable with an invalid name"
 
 
 def _duplicates(lines: list[Line]) -> Iterator[Finding]:
@@ -229,7 +230,7 @@ def _duplicates(lines: list[Line]) -> Iterator[Finding]:
             yield warning(
                 "duplicate",
                 f"{_shown(name)} is set on lines {', '.join(map(str, places))}",
-                "only the last counts",
+                "only the last one counts",
                 "remove the others",
                 places[-1],
                 fixable=name in AUTH_KEYS,

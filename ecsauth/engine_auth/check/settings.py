@@ -1,4 +1,4 @@
-"""The two settings, with the eyes of the agent: what it loses without a word."""
+"""Check the two settings as the agent reads them: what it loses silently."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from ecsauth.engine_auth.codec import (
 )
 from ecsauth.engine_auth.salvage import lenient_entries, read_present
 
+_REPLACE = "recreate it: ecsauth migrate --replace"
+
 
 def check_settings(
     settings: EngineAuth, lenient_data: str, type_line: int, data_line: int, now: float
 ) -> Iterator[Finding]:
-    """Give what is wrong with the settings as the agent gets them.
+    """Yield findings on the settings as the agent gets them.
 
     Args:
         settings: as the agent gets them.
-        lenient_data: the data as their author meant them, joined if spread over lines.
-        type_line: where ECS_ENGINE_AUTH_TYPE stands, 0 if nowhere.
-        data_line: where ECS_ENGINE_AUTH_DATA stands, 0 if nowhere.
+        lenient_data: the data as its author meant it, joined if spread over lines.
+        type_line: the line of ECS_ENGINE_AUTH_TYPE; 0 if there is none.
+        data_line: the line of ECS_ENGINE_AUTH_DATA; 0 if there is none.
         now: Unix seconds.
 
     """
@@ -133,7 +135,7 @@ def _check_text(
                 "data-not-json",
                 f"{AUTH_DATA_KEY} is {fault}",
                 ALL_LOST,
-                "make it anew: ecsauth migrate",
+                "recreate it: ecsauth migrate" if recoverable else _REPLACE,
                 line,
                 fixable=recoverable,
             )
@@ -143,8 +145,8 @@ def _check_text(
         yield warning(
             "backslash",
             f"{AUTH_DATA_KEY} contains a backslash",
-            "ecs-init and docker keep it; a systemd EnvironmentFile loses it",
-            "the dockercfg format needs none",
+            "ecs-init and docker keep it; systemd's EnvironmentFile drops it",
+            "use the dockercfg format, which needs none",
             line,
         )
 
@@ -165,7 +167,7 @@ def _check_shape(auth_data: str, line: int, recoverable: bool) -> Iterator[Findi
             "data-no-object",
             f"{AUTH_DATA_KEY} is JSON, but not an object",
             ALL_LOST,
-            "make it anew: ecsauth migrate",
+            _REPLACE,
             line,
         )
 
@@ -176,7 +178,7 @@ def _check_size(settings: EngineAuth, line: int) -> Iterator[Finding]:
         yield error(
             "data-too-long",
             f"{AUTH_DATA_KEY} is {size:,} bytes",
-            f"a variable holds {MAX_AUTH_DATA_BYTES:,}: the agent's container does not start",
+            f"a variable holds {MAX_AUTH_DATA_BYTES:,} at most: the agent's container cannot start",
             "use ecs.config.json, which has no limit, or the docker format",
             line,
         )

@@ -75,7 +75,7 @@ def test_refresh_takes_nothing_out_if_a_new_token_seems_to_have_expired(host: Ho
     host.clock.set(DAY)
     wrong = host.refresh()
     assert wrong.returncode == 3
-    assert "look at the clock of this host" in wrong.stderr
+    assert "check the clock of this host" in wrong.stderr
     assert host.target.read_bytes() == before
     assert has_token(host)
 

@@ -149,8 +149,8 @@ def test_one_bad_entry_does_not_stop_the_good_ones(
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("sleep 60", ("gave no answer in 0.5 s", "--helper-timeout")),
-        (f"echo {CANARY}", ("not the JSON of a helper",)),
+        ("sleep 60", ("did not answer within 0.5 s", "--helper-timeout")),
+        (f"echo {CANARY}", ("not a JSON object",)),
         ("echo the keychain is locked; exit 1", ("the keychain is locked",)),
     ],
 )
@@ -201,7 +201,7 @@ def test_variable_that_is_not_set(ecsauth: RunProgram, target: Path) -> None:
     expect(
         ecsauth("migrate", "env:DOCKER_AUTH_CONFIG", "--to", target),
         3,
-        "DOCKER_AUTH_CONFIG is not set",
+        "DOCKER_AUTH_CONFIG is unset or empty",
     )
     untouched(target)
 
@@ -277,7 +277,7 @@ def test_broken_json_target_is_left_alone(
 ) -> None:
     target = tmp_path / "ecs.config.json"
     target.write_text("{broken")
-    expect(ecsauth("migrate", login_file({"q.io": ENTRY}), "--to", target), 4, "mend it first")
+    expect(ecsauth("migrate", login_file({"q.io": ENTRY}), "--to", target), 4, "repair it by hand")
     assert target.read_text() == "{broken"
 
 
@@ -336,7 +336,7 @@ def test_login_file_without_permission_says_sudo(
     expect(result, 3, "permission denied", "sudo")
 
 
-def test_lock_not_had_in_time(
+def test_lock_timeout_leaves_the_target_unwritten(
     ecsauth: RunProgram, login_file: Callable[..., Path], target: Path
 ) -> None:
     with locks.locked(target, 0):

@@ -88,7 +88,7 @@ def test_convert_takes_several_sources_and_the_later_wins(
         "b.io": {"auth": b64("b:2")},
         "c.io": {"auth": b64("c:3")},
     }
-    assert "b.io: the login of env:DOCKER_AUTH_CONFIG is taken" in result.err
+    assert "b.io: using the login of env:DOCKER_AUTH_CONFIG" in result.err
 
 
 def test_convert_reads_a_process_substitution(login_file: LoginFile) -> None:
@@ -105,11 +105,11 @@ def test_convert_failing_source_does_not_stop_the_others(
     assert len(result.errors) == 1
 
 
-def test_convert_raw_mends_nothing(ecsauth: RunProgram, login_file: LoginFile) -> None:
+def test_convert_raw_repairs_nothing(ecsauth: RunProgram, login_file: LoginFile) -> None:
     auths = {"docker.io": {"auth": "dTpwcA"}, "x": "ü\x7f", "n": [1, None, True]}
     result = ecsauth("convert", "--raw", "--output=data", login_file(auths))
     assert result.out == '{"docker.io":{"auth":"dTpwcA"},"x":"ü\\u007f","n":[1,null,true]}\n'
-    assert "the agent gets no login at all" in result.err
+    assert "the agent reads no login from this" in result.err
     assert result.code == 0
 
 
@@ -260,7 +260,7 @@ def test_migrate_narrows_the_mode_even_if_nothing_else_changes(
     assert target.stat().st_mode & 0o7777 == 0o644
     result = ecsauth("migrate", login_file(AUTHS), "--to", target)
     assert "up to date" in result.out
-    assert "(mode 0644); it is 0600 now" in result.err
+    assert "(mode 0644); its mode is now 0600" in result.err
     assert target.stat().st_mode & 0o7777 == 0o600
 
 
@@ -283,7 +283,7 @@ def test_migrate_refuses_to_lose_what_it_cannot_read(
     assert (dry.code, "dTpw" in dry.out + dry.err) == (4, False)
     result = ecsauth("migrate", login_file(AUTHS), "--to", target)
     assert result.code == 4
-    assert "would be lost" in result.err
+    assert "not overwritten" in result.err
     assert target.read_text() == before
     assert ecsauth("migrate", login_file(AUTHS), "--to", target, "--replace").code == 0
     assert target.read_text() == ENV
@@ -349,7 +349,7 @@ def test_helper_runs_as_the_owner_of_the_login_file_however_it_was_found(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
-def test_home_that_may_not_be_looked_into_is_no_fault_of_ecsauth(
+def test_unreadable_home_is_not_reported_as_a_bug(
     ecsauth: RunProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "locked"
@@ -483,11 +483,11 @@ def _under_sudo(tmp_path: Path, own: bool, callers: bool) -> tuple[dict[str, str
     ("own", "callers", "taken", "words"),
     [
         (True, False, "root", "login file is"),
-        (True, True, "root", "ann has"),
+        (True, True, "root", "of ann, name it"),
         (False, True, "ann", "of ann, who called sudo"),
     ],
 )
-def test_under_sudo_it_says_whose_login_file_it_took(
+def test_under_sudo_the_login_file_and_its_user_are_named(
     tmp_path: Path, own: bool, callers: bool, taken: str, words: str
 ) -> None:
     environment, ann = _under_sudo(tmp_path, own, callers)
@@ -496,7 +496,7 @@ def test_under_sudo_it_says_whose_login_file_it_took(
     assert words in found.note
 
 
-def test_without_sudo_the_file_is_named_and_nobody_else(tmp_path: Path) -> None:
+def test_without_sudo_only_the_login_file_is_named(tmp_path: Path) -> None:
     environment, _ = _under_sudo(tmp_path, own=True, callers=True)
     del environment["SUDO_USER"]
     note = find_login_file(environment, lambda _: None).note
@@ -610,7 +610,7 @@ def test_full_disk_of_stdout_is_an_error(login_file: LoginFile) -> None:
     )
 
 
-def test_summary_that_cannot_be_printed_is_said_and_the_target_is_written(
+def test_unprintable_summary_is_a_warning_and_the_target_is_written(
     login_file: LoginFile, tmp_path: Path
 ) -> None:
     target = tmp_path / "ecs.config"
@@ -628,7 +628,7 @@ def test_summary_that_cannot_be_printed_is_said_and_the_target_is_written(
     assert "Exception" not in done.stderr
 
 
-def test_replace_drops_nothing_when_a_login_could_not_be_had(
+def test_replace_drops_nothing_when_a_login_could_not_be_fetched(
     ecsauth: RunProgram, login_file: LoginFile, tmp_path: Path
 ) -> None:
     target = tmp_path / "ecs.config"
@@ -681,7 +681,7 @@ def test_swapped_source_and_target_are_recognised(
     assert "base64 -d" in ecsauth("convert", encoded).err
 
 
-def test_reader_that_goes_away_is_no_traceback(login_file: LoginFile) -> None:
+def test_closed_pipe_gives_no_traceback(login_file: LoginFile) -> None:
     auths = {f"r{number}.io": {"auth": b64("u:" + "p" * 900)} for number in range(100)}
     command = f"{sys.executable} -m ecsauth convert --output=data {login_file(auths)} | head -c1"
     command = f"{command}; exit ${{PIPESTATUS[0]}}"
@@ -714,7 +714,7 @@ def test_unexpected_error_shows_neither_traceback_nor_value(
     assert "hunter2" not in result.err
 
 
-def test_interrupt_is_said(
+def test_interrupt_is_reported(
     ecsauth: RunProgram, login_file: LoginFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object, **__: object) -> None:
@@ -814,14 +814,17 @@ AT_ONCE = """\
 import os, signal, sys
 from ecsauth.__main__ import main
 delay = sys.argv.pop(1)
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # whatever comes before main is not ours
+is_ours = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+if is_ours:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # whatever comes before main is not ours
 if os.fork() == 0:
     os.closerange(0, 3)
     import time
     time.sleep(float(delay))
     os.kill(os.getppid(), signal.SIGINT)
     os._exit(0)
-signal.signal(signal.SIGINT, signal.default_int_handler)
+if is_ours:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 main()
 """
 
@@ -867,7 +870,7 @@ def test_signals_wait_until_the_worst_is_over() -> None:
 
 
 @pytest.mark.parametrize("restart", ["never", "auto"])
-def test_never_in_the_settings_does_not_bind_the_command_that_was_typed(
+def test_restart_never_in_the_settings_does_not_stop_agent_restart(
     ecsauth: RunProgram, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, restart: str
 ) -> None:
     asked: list[RestartPolicy] = []

@@ -42,19 +42,19 @@ def test_token_is_due_at_half_its_life_or_up_to_a_tenth_of_it_before(
     assert refresh_at([token()], NOW, spread, HOUR) == NOW + hours * HOUR
 
 
-def test_secret_without_an_end_is_looked_at_again_after_the_interval() -> None:
+def test_secret_without_expiry_is_due_after_the_recheck_interval() -> None:
     assert refresh_at([LASTING], NOW, 0.0, HOUR) == NOW + HOUR
     assert refresh_at([LASTING], NOW, 1.0, HOUR) == NOW + HOUR * 0.8
     assert refresh_at([], NOW, 0.0, HOUR) == NOW + HOUR
 
 
-def test_earliest_of_several_counts() -> None:
+def test_earliest_due_time_of_several_credentials_wins() -> None:
     assert refresh_at([token(), token(2 * HOUR)], NOW, 0.0, HOUR) == NOW + HOUR
     assert refresh_at([token(), LASTING], NOW, 0.0, HOUR) == NOW + HOUR
     assert refresh_at([token(HOUR), LASTING], NOW, 0.0, HOUR) == NOW + HOUR // 2
 
 
-def test_token_of_unknown_birth_is_due_at_half_of_what_is_left() -> None:
+def test_token_of_unknown_age_is_due_at_half_of_the_remaining_time() -> None:
     old = Credential(parse_auth_key("a.io"), "u", "p", expires_at=NOW + HOUR)
     assert refresh_at([old], NOW, 0.0, HOUR) == NOW + HOUR // 2
 
@@ -82,13 +82,13 @@ PRESENT = {"a.io": login_digest("salt", token())}
         (-CLOCK_SECONDS - 1, True),
     ],
 )
-def test_due_by_time(after: int, is_due: bool) -> None:
+def test_why_due_by_time(after: int, is_due: bool) -> None:
     assert bool(why_due(LEASE, PRESENT, {"a.io"}, NOW + after)) is is_due
 
 
-def test_due_by_what_the_target_holds() -> None:
+def test_why_due_by_content_of_the_target() -> None:
     assert why_due(None, PRESENT, {"a.io"}, NOW) == "not asked before"
-    assert why_due(LEASE, {}, {"a.io"}, NOW) == "a.io is missing in the target"
+    assert why_due(LEASE, {}, {"a.io"}, NOW) == "a.io is missing from the target"
     changed = {"a.io": login_digest("salt", token(secret="other"))}
     assert why_due(LEASE, changed, {"a.io"}, NOW) == "a.io was changed in the target"
     assert why_due(LEASE, changed, set(), NOW) == ""  # another source counts for it
@@ -110,7 +110,7 @@ def test_digest_tells_logins_apart_and_needs_the_salt() -> None:
     assert login_digest("salt", joined) != login_digest("salt", token())
 
 
-def test_key_of_a_source_changes_with_anything_of_it() -> None:
+def test_source_key_changes_with_name_and_fingerprint() -> None:
     key = source_key("salt", "ecr:", "ecr: role")
     assert key == source_key("salt", "ecr:", "ecr: role")
     assert key != source_key("salt", "ecr:", "ecr: other role")
@@ -121,12 +121,12 @@ def lease(at: int, *matches: str) -> Lease:
     return Lease("s", at, at, "", {match: LoginRecord("d") for match in matches})
 
 
-def test_of_two_sources_with_the_same_registry_the_later_owns_it() -> None:
+def test_registry_of_two_sources_is_owned_by_the_later() -> None:
     owned = owned_matches([lease(1, "a.io", "b.io"), None, lease(1, "b.io")])
     assert [set(item) for item in owned] == [{"a.io"}, set(), {"b.io"}]
 
 
-def test_lease_of_a_key_is_the_last_that_gave_it() -> None:
+def test_lease_of_a_key_is_the_latest_with_that_key() -> None:
     leases = Leases("salt", {"1": lease(1, "a.io"), "2": lease(2, "a.io"), "3": lease(3, "b.io")})
     found = leases.of("a.io")
     assert found

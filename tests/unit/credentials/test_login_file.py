@@ -1,4 +1,4 @@
-"""Login files of every shape, and what is wrong with the others."""
+"""Login files of every known shape, and errors for the others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _decoded(entry: dict[str, Any]) -> tuple[str, str, str, str, str]:
         ({"auths": {}}, []),
     ],
 )
-def test_known_shapes(document: dict[str, Any], keys: list[str]) -> None:
+def test_known_shape_is_parsed(document: dict[str, Any], keys: list[str]) -> None:
     config = parse_docker_config(document, "f")
     assert list(config.auths) == keys
     assert config.creds_store == document.get("credsStore", "")
@@ -56,18 +56,21 @@ def test_known_shapes(document: dict[str, Any], keys: list[str]) -> None:
         ({"auths": {}, "credHelpers": {"quay.io": 5}}, "credHelpers is not an object"),
     ],
 )
-def test_other_shapes_are_refused(document: Any, words: str) -> None:
+def test_other_shape_is_refused(document: Any, words: str) -> None:
     with pytest.raises(SourceError, match=words):
         parse_docker_config(document, "f")
 
 
-def test_select_takes_entries_from_elsewhere() -> None:
+def test_select_finds_entries_elsewhere_in_the_document() -> None:
     document = {"clusters": {"prod": {"quay.io": {"auth": "dTpw"}}}}
     assert list(parse_docker_config(document, "f", "clusters.prod").auths) == ["quay.io"]
-    with pytest.raises(SourceError, match="finds nothing"):
+    with pytest.raises(SourceError) as caught:
         parse_docker_config(document, "f", "clusters.dev")
-    with pytest.raises(UsageError, match="not JMESPath"):
-        parse_docker_config(document, "f", "clusters[")
+    assert caught.value.reference == "select-empty"
+    for expression, reference in ("clusters[", "jmespath-syntax"), ("sum(@)", "jmespath-mismatch"):
+        with pytest.raises(UsageError) as wrong:
+            parse_docker_config(document, "f", expression)
+        assert wrong.value.reference == reference
 
 
 @pytest.mark.parametrize(
@@ -79,11 +82,11 @@ def test_select_takes_entries_from_elsewhere() -> None:
         (b"", "is empty"),
         (b" \n", "is empty"),
         (b'{\n "auths": {,}\n}', "line 2, column 12"),
-        (b'{"auths": NaN}', "NaN is no JSON number"),
+        (b'{"auths": NaN}', "NaN is not a JSON number"),
         (b"[" * 100_000, "nested too deeply"),
     ],
 )
-def test_bytes_that_are_no_json_say_where(data: bytes, words: str) -> None:
+def test_invalid_json_error_names_the_position(data: bytes, words: str) -> None:
     with pytest.raises(SourceError, match=words):
         parse_document(data, "f")
 
@@ -118,7 +121,7 @@ def test_entry_decodes(entry: dict[str, Any], login: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("auth", ["dTpwcA", "dTpwcA=", "dTpw\ncA==", " dTpwcA== ", "dTpwcA==\n"])
-def test_lax_base64_is_read_and_said(auth: str) -> None:
+def test_lenient_base64_is_read_and_reported(auth: str) -> None:
     credential, repaired = decode_entry(QUAY, {"auth": auth})
     assert credential is not None
     assert credential.login[:2] == ("u", "pp")
@@ -130,7 +133,7 @@ def test_url_safe_base64_is_read() -> None:
     assert _decoded({"auth": lax})[1] == "\xff\xfe?~"
 
 
-def test_strict_base64_is_not_mended() -> None:
+def test_strict_base64_is_not_repaired() -> None:
     assert decode_entry(QUAY, {"auth": b64("u:pp")})[1] == ""
 
 
@@ -142,7 +145,7 @@ def test_strict_base64_is_not_mended() -> None:
         ({"auth": "!!!"}, "not base64"),
         ({"auth": "dTpwc"}, "not base64"),
         ({"auth": "d=Tpw"}, "not base64"),
-        ({"auth": b64("justuser")}, "holds no colon"),
+        ({"auth": b64("justuser")}, "has no colon"),
         ({"auth": "dTpw/w=="}, "not UTF-8"),
         ({"auth": b64("u:p\n")}, "password contains a control character"),
         ({"auth": b64("u\r:p")}, "user name contains a control character"),
@@ -161,7 +164,7 @@ def test_unusable_entry_says_why_without_the_secret(entry: dict[str, Any], words
 
 
 @pytest.mark.parametrize("entry", [{}, {"auth": ""}, {"email": "e@x"}, {"auth": None}])
-def test_entry_without_login_is_none(entry: dict[str, Any]) -> None:
+def test_entry_without_login_returns_none(entry: dict[str, Any]) -> None:
     assert decode_entry(QUAY, entry) == (None, "")
 
 

@@ -34,7 +34,7 @@ from tests.builders import HUB
         "my_registry.local",
     ],
 )
-def test_key_that_the_agent_matches_stays_as_it_is(text: str) -> None:
+def test_key_that_the_agent_matches_is_unchanged(text: str) -> None:
     key = parse_auth_key(text)
     assert (key.text, key.repaired) == (text, "")
     assert key.match == strip_scheme(text)
@@ -58,19 +58,19 @@ def test_key_that_the_agent_matches_stays_as_it_is(text: str) -> None:
         ("ghcr.io/v2", "ghcr.io", "ghcr.io"),
     ],
 )
-def test_key_that_the_agent_cannot_match_is_mended(text: str, written: str, match: str) -> None:
+def test_key_that_the_agent_cannot_match_is_normalised(text: str, written: str, match: str) -> None:
     key = parse_auth_key(text)
     assert (key.text, key.match) == (written, match)
     assert key.repaired
 
 
-def test_api_tail_with_more_behind_it_is_a_namespace() -> None:
+def test_path_after_an_api_version_is_a_namespace() -> None:
     key = parse_auth_key("ghcr.io/v2/team")
     assert (key.text, key.namespace, key.repaired) == ("ghcr.io/v2/team", "v2/team", "")
 
 
 @pytest.mark.parametrize("name", ["access-token", "refresh-token"])
-def test_session_entry_of_docker_hub_is_no_registry(name: str) -> None:
+def test_docker_hub_session_entry_is_recognised(name: str) -> None:
     assert parse_auth_key(f"https://index.docker.io/v1/{name}").session
     assert not parse_auth_key(HUB).session
 
@@ -97,7 +97,7 @@ def test_session_entry_of_docker_hub_is_no_registry(name: str) -> None:
         "\x1b[31mquay.io",
     ],
 )
-def test_text_that_is_no_registry_name_is_refused(text: str) -> None:
+def test_invalid_registry_name_is_refused(text: str) -> None:
     with pytest.raises(RegistryNameError):
         parse_auth_key(text)
 
@@ -185,7 +185,7 @@ def test_ecr_host_of_every_partition(service: str, region: str, suffix: str, fip
         "",
     ],
 )
-def test_other_host_is_no_private_ecr(host: str) -> None:
+def test_other_host_is_not_a_private_ecr_registry(host: str) -> None:
     assert parse_ecr_host(host) is None
 
 

@@ -37,7 +37,7 @@ def test_repeated_settings_are_untidy() -> None:
 
 
 @pytest.mark.parametrize("before", [b"", b"\n", b"{}"])
-def test_empty_file_becomes_one(before: bytes) -> None:
+def test_empty_file_becomes_a_json_object(before: bytes) -> None:
     assert read_engine_auth(before) == EngineAuth("", "")
     assert read_engine_auth(write_engine_auth(before, NEW)) == NEW
 
@@ -50,5 +50,6 @@ def test_names_are_case_insensitive_as_in_go() -> None:
 @pytest.mark.parametrize("text", [b"{", b"[]", b"5", b'{"a":1} x', b"\xef\xbb\xbf{}"])
 def test_broken_file_is_refused_not_replaced(text: bytes) -> None:
     for use in read_engine_auth, lambda data: write_engine_auth(data, NEW):
-        with pytest.raises(TargetError, match="mend it first"):
+        with pytest.raises(TargetError) as caught:
             use(text)
+        assert caught.value.reference == "agent-json-broken"

@@ -93,9 +93,12 @@ def test_encoded_data_is_ascii_on_one_line_without_blanks() -> None:
         credential("quay.io", "a:b"),
     ],
 )
-def test_what_dockercfg_cannot_carry_is_refused_and_auto_takes_docker(item: Credential) -> None:
-    with pytest.raises(EncodeError, match="--format docker"):
+def test_login_that_dockercfg_cannot_carry_is_refused_and_auto_takes_docker(
+    item: Credential,
+) -> None:
+    with pytest.raises(EncodeError) as caught:
         encode([item], "dockercfg")
+    assert caught.value.reference == "format-cannot-carry"
     assert choose_format([item]) == "docker"
     assert difference([item], decode(encode([item], "docker"))) == ""
 
@@ -126,7 +129,7 @@ def test_auto_is_dockercfg_unless_the_target_is_docker_already() -> None:
         ("dockercfg", '{"credsStore":"x","quay.io":{"auth":"dTpw"}}', "credsStore"),
     ],
 )
-def test_one_fault_costs_all_credentials(auth_type: str, auth_data: str, words: str) -> None:
+def test_one_fault_loses_all_credentials(auth_type: str, auth_data: str, words: str) -> None:
     view = decode(EngineAuth(auth_type, auth_data))
     assert view.credentials == ()
     assert words.strip("'?") in view.fault or all(
@@ -138,7 +141,7 @@ def test_one_fault_costs_all_credentials(auth_type: str, auth_data: str, words: 
     ("auth_type", "auth_data"),
     [("docker", "null"), ("docker", "{}"), ("dockercfg", " {}\r\n"), ("", "")],
 )
-def test_empty_settings_are_no_fault(auth_type: str, auth_data: str) -> None:
+def test_empty_settings_are_not_a_fault(auth_type: str, auth_data: str) -> None:
     assert decode(EngineAuth(auth_type, auth_data)) == AgentView()
 
 
@@ -168,13 +171,13 @@ def test_base64_as_go_reads_it(auth: str, login: tuple[str, str] | None) -> None
     assert bool(view.skipped) is (login is None)
 
 
-def test_names_of_fields_are_case_insensitive_and_null_is_nothing() -> None:
+def test_field_names_are_case_insensitive_and_null_is_ignored() -> None:
     data = '{"q.io":{"UserName":"u","PASSWORD":"p","IdentityToken":null,"x":{"y":[]}}}'
     assert names(decode(EngineAuth("docker", data))) == {"q.io": ("u", "p", "", "")}
     assert names(decode(dockercfg(**{"q.io": {"Auth": "dTpw"}}))) == {"q.io": ("u", "p", "", "")}
 
 
-def test_last_of_two_equal_keys_wins_whole() -> None:
+def test_last_of_two_equal_keys_replaces_the_first_entirely() -> None:
     data = '{"q.io":{"username":"a","password":"b"},"q.io":{"username":"c"}}'
     assert names(decode(EngineAuth("docker", data))) == {"q.io": ("c", "", "", "")}
 
@@ -295,7 +298,7 @@ def test_redact_hides_all_but_user_and_email() -> None:
     assert redact(EngineAuth("'Docker'", "")).auth_type == "'Docker'"
 
 
-def test_limit_is_what_a_linux_environment_holds() -> None:
+def test_limit_equals_that_of_a_linux_environment_variable() -> None:
     assert MAX_AUTH_DATA_BYTES == 131_050
     assert len("ECS_ENGINE_AUTH_DATA=") + MAX_AUTH_DATA_BYTES + 1 == 32 * 4096
 

@@ -1,4 +1,4 @@
-"""explain: the agent's choice in words, and never another one than the agent's."""
+"""explain: the agent's choice in words, identical to what the agent does."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_explanation_agrees_with_the_agent(vector: dict[str, Any]) -> None:
         (["https://index.docker.io/v1/=u"], "nginx", "https://index.docker.io/v1/", "Docker Hub"),
         (["q.io=u", "q.io/a=v"], "q.io/a/b", "q.io/a", "the longest key"),
         (["q.io/a=v"], "q.io/a/b", "q.io/a", "a key that the image's name starts with"),
-        (["q.io/a=v"], "q.io/b", "q.io/a", "sends this login all the same"),
+        (["q.io/a=v"], "q.io/b", "q.io/a", "sends this login anyway"),
         (["x.io=u"], "q.io/b", None, "no key for q.io"),
         (["docker.io=u"], "nginx", None, "never matches"),
         (["Q.io=u"], "q.io/x", None, "never matches"),
@@ -61,13 +61,15 @@ def test_explanation_agrees_with_the_agent(vector: dict[str, Any]) -> None:
         ([], "public.ecr.aws/x/y", None, "1 instead of 10"),
     ],
 )
-def test_reasons(keys: list[str], image: str, key: str | None, words: str) -> None:
+def test_reason_names_the_rule_that_applies(
+    keys: list[str], image: str, key: str | None, words: str
+) -> None:
     found = explain(view_of(logins(*keys)), image)
     assert found.key == key
     assert words in found.reason
 
 
-def test_random_choice_is_said() -> None:
+def test_random_choice_is_reported() -> None:
     found = explain(view_of(logins("q.io/aa=u", "q.io/bbb=v")), "q.io/c")
     assert found.ambiguous
     for words in "random", "q.io/aa, q.io/bbb", "a key for q.io itself":
@@ -94,7 +96,7 @@ def test_kind_of_login() -> None:
     assert kinds == ["password", "identity_token", "registry_token", None]
 
 
-def test_expiry_of_an_ecr_token_is_told_and_its_password_never() -> None:
+def test_expiry_of_an_ecr_token_is_shown_without_its_password() -> None:
     password = b64(json.dumps({"expiration": 1_900_000_000}))
     found = explain(view_of({HOST: {"auth": b64(f"AWS:{password}")}}), f"{HOST}/x")
     assert found.expires_at == 1_900_000_000

@@ -1,4 +1,4 @@
-"""convert --output for other programs: what is printed says exactly what was meant."""
+"""convert --output for other programs: the printed text reads back as the same logins."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_bottlerocket_settings_are_toml() -> None:
     ]
 
 
-def test_powershell_quotes_what_it_must() -> None:
+def test_powershell_quotes_are_escaped() -> None:
     text = POWERSHELL.write(b"", settings(credential("q.io", "u", ODD))).decode("ascii")
     first, second, third, end = text.split("\n")
     begin = "[Environment]::SetEnvironmentVariable("
@@ -102,17 +102,18 @@ def test_everything_reads_back(layout: Layout, username: str, secret: str) -> No
     assert layout.read(b"") == EngineAuth("", "")
 
 
-def test_what_a_format_cannot_hold_is_refused() -> None:
+def test_login_that_a_format_cannot_carry_is_refused() -> None:
     with pytest.raises(EncodeError, match="colon"):
         DOCKER_CONFIG.write(b"", settings(credential("q.io", "a:b")))
     token = Credential(parse_auth_key("q.io"), registry_token="t")
     assert "registrytoken" in DOCKER_CONFIG.write(b"", settings(token)).decode()
-    with pytest.raises(EncodeError, match="registry token"):
+    with pytest.raises(EncodeError, match="registry token") as caught:
         BOTTLEROCKET.write(b"", settings(token))
+    assert caught.value.reference == "format-cannot-carry"
 
 
 @pytest.mark.parametrize("output", ["docker-config", "bottlerocket", "powershell"])
-def test_convert_prints_it_and_says_how_to_apply_it(
+def test_convert_prints_the_text_and_how_to_apply_it(
     ecsauth: Callable[..., Result], login_file: Callable[..., Any], output: str
 ) -> None:
     path = login_file({"q.io": {"auth": b64("u:p")}})
@@ -125,7 +126,7 @@ def test_convert_prints_it_and_says_how_to_apply_it(
     assert ecsauth("convert", path, "--output", output, "--raw").code == 2
 
 
-def test_docker_config_is_a_source_again(
+def test_docker_config_output_is_a_valid_source(
     ecsauth: Callable[..., Result], login_file: Callable[..., Any], tmp_path: Any
 ) -> None:
     path = login_file({HUB: {"auth": b64("u:p")}, "a.io": {"identitytoken": "t"}})

@@ -1,4 +1,4 @@
-"""Merging: what is added, updated, kept, dropped; and when nothing is to be written."""
+"""Merging: what is added, updated, kept or dropped, and when there is nothing to write."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def test_replace_drops_what_was_not_produced() -> None:
     assert plan.changed
 
 
-def test_scheme_does_not_make_another_registry() -> None:
+def test_key_with_another_scheme_is_the_same_registry() -> None:
     current = encode([credential("https://a.io", secret="old")], "dockercfg")
     plan = make_plan(current, [credential("a.io")], now=NOW)
     assert kinds(plan) == {"a.io": "updated"}
     assert list(json.loads(plan.engine_auth.auth_data)) == ["a.io"]
 
 
-def test_auto_turns_to_docker_for_a_token_and_takes_the_others_along() -> None:
+def test_auto_switches_all_entries_to_docker_for_a_token() -> None:
     current = encode([credential("a.io")], "dockercfg")
     plan = make_plan(current, [credential("b.io", identity_token="t")], now=NOW)
     assert plan.engine_auth.auth_type == "docker"
@@ -91,7 +91,7 @@ def test_dockercfg_cannot_take_a_kept_token() -> None:
         make_plan(current, [credential("b.io")], auth_format="dockercfg", now=NOW)
 
 
-def test_unreadable_type_is_mended() -> None:
+def test_unreadable_type_is_repaired() -> None:
     good = encode([credential("a.io")], "dockercfg")
     plan = make_plan(EngineAuth("DockerCfg", good.auth_data), [credential("a.io")], now=NOW)
     assert plan.changed
@@ -107,21 +107,21 @@ def test_email_survives_a_merge() -> None:
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        (["ghcr.io/a", "ghcr.io/b"], "only namespaces"),
-        (["ghcr.io/a"], "only namespaces"),
+        (["ghcr.io/a", "ghcr.io/b"], "only some of its namespaces"),
+        (["ghcr.io/a"], "only some of its namespaces"),
         (["ghcr.io/a", "ghcr.io"], ""),
         (["myregistry"], "no dot or port"),
         (["myregistry:5000"], ""),
     ],
 )
-def test_advice(keys: list[str], words: str) -> None:
+def test_plan_warns_of_keys_that_match_too_much_or_never(keys: list[str], words: str) -> None:
     plan = make_plan(UNSET, [credential(key) for key in keys], now=NOW)
     assert bool(plan.warnings) is bool(words)
     assert words in "".join(plan.warnings)
 
 
 @pytest.mark.parametrize(("expiration", "warned"), [(NOW, True), (NOW + 1, False)])
-def test_kept_ecr_token_that_expired_is_said(expiration: int, warned: bool) -> None:
+def test_kept_ecr_token_that_has_expired_gives_a_warning(expiration: int, warned: bool) -> None:
     host = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
     old = credential(host, "AWS", ecr_password(expiration))
     plan = make_plan(encode([old], "dockercfg"), [credential("a.io")], now=NOW)

@@ -1,4 +1,4 @@
-"""The port of the agent's loader against what the agent's own code made of 61 files."""
+"""The port of the agent's loader, compared with the agent's own results for 61 files."""
 
 from __future__ import annotations
 

@@ -48,13 +48,13 @@ def test_present_logins_are_those_that_the_author_meant(name: str, lenient: dict
 
 
 @pytest.mark.parametrize("name", ["data-single-quoted", "pretty-printed", "outer-auths-kept"])
-def test_recovery_is_said(name: str) -> None:
+def test_recovery_gives_a_warning(name: str) -> None:
     data = _VECTORS[name].encode()
     present = read_present(read_engine_auth(data), full_value(data))
-    assert any("until now" in line and "docker.io" in line for line in present.warnings)
+    assert any("repaired logins" in line and "docker.io" in line for line in present.warnings)
 
 
-def test_good_settings_come_without_a_word() -> None:
+def test_good_settings_give_no_warning() -> None:
     present = read_present(EngineAuth("dockercfg", json.dumps({"q.io": {"auth": b64("u:p")}})))
     assert [item.username for item in present.credentials] == ["u"]
     assert present.warnings == ()
@@ -69,7 +69,7 @@ def test_good_settings_come_without_a_word() -> None:
         ('{"q.io":{"auth":"x"}}', "dockercfg"),
     ],
 )
-def test_value_beyond_repair_is_lost(auth_type: str, auth_data: str) -> None:
+def test_unrecoverable_value_is_reported_as_lost(auth_type: str, auth_data: str) -> None:
     present = read_present(EngineAuth(auth_type, auth_data))
     assert present.credentials == ()
     assert present.lost
@@ -79,7 +79,7 @@ def test_value_beyond_repair_is_lost(auth_type: str, auth_data: str) -> None:
     ("auth_type", "auth_data"),
     [("", ""), ("docker", ""), ("docker", "{}"), ("Docker", "''"), ("dockercfg", '{"q.io":{}}')],
 )
-def test_nothing_is_lost_where_nothing_is(auth_type: str, auth_data: str) -> None:
+def test_settings_without_a_login_lose_nothing(auth_type: str, auth_data: str) -> None:
     assert read_present(EngineAuth(auth_type, auth_data)).lost == ""
 
 
@@ -107,7 +107,7 @@ def test_mangled_data_are_recovered(auth_type: str, data: str) -> None:
     assert present.lost == ""
 
 
-def test_comma_in_a_password_is_no_trailing_comma() -> None:
+def test_comma_in_a_password_is_not_removed() -> None:
     data = '{"q.io":{"username":"u","password":"a,}b",}}'
     (item,) = read_present(EngineAuth("docker", data)).credentials
     assert item.secret == "a,}b"
@@ -120,7 +120,7 @@ def test_names_of_fields_are_recovered_in_any_case() -> None:
 
 
 @pytest.mark.parametrize("tail", ["/", "/v1/", "/v2", "/v2/"])
-def test_key_with_a_path_that_the_agent_matches_stays(tail: str) -> None:
+def test_key_with_a_path_that_the_agent_matches_is_kept(tail: str) -> None:
     data = {"q.io": {"auth": b64("a:1")}, f"https://q.io{tail}": {"auth": b64("b:2")}}
     current = EngineAuth("dockercfg", json.dumps(data))
     present = read_present(current).credentials

@@ -150,20 +150,21 @@ def test_limit_is_a_number_or_a_part(text: str, total: int, number: int) -> None
 
 
 @pytest.mark.parametrize("text", ["", "-1", "101%", "1.5", "10 %", "ten", "%", "01", "1234567"])
-def test_text_that_is_no_limit_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="number of instances or a percentage"):
+def test_text_that_is_not_a_limit_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
         parse_limit(text, least=0)
+    assert caught.value.reference == "usage-limit"
 
 
 @pytest.mark.parametrize("text", ["0", "0%"])
-def test_nobody_at_a_time_is_refused_and_no_errors_are_not(text: str) -> None:
-    with pytest.raises(UsageError):
+def test_limit_below_the_least_is_refused_and_at_the_least_accepted(text: str) -> None:
+    with pytest.raises(UsageError, match=r"not a number of instances \(at least 1\)"):
         parse_limit(text, least=1)
     assert parse_limit(text, least=0).number == 0
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(0, []), (50, [50]), (51, [50, 1]), (7, [7])])
-def test_portions(count: int, sizes: list[int]) -> None:
+def test_names_are_split_into_batches(count: int, sizes: list[int]) -> None:
     assert [len(part) for part in batches([str(n) for n in range(count)])] == sizes
 
 
@@ -183,7 +184,7 @@ def test_portions(count: int, sizes: list[int]) -> None:
         ("Pending", "", SENT),
     ],
 )
-def test_what_ssm_says_is_understood(status: str, details: str, ours: str) -> None:
+def test_status_of_ssm_is_mapped_to_ours(status: str, details: str, ours: str) -> None:
     assert status_of(status, details) == ours
 
 
@@ -331,7 +332,7 @@ def test_instance_that_vanishes_is_gone_and_the_others_go_on() -> None:
     assert not rollout.all_done()
 
 
-def test_command_that_nobody_is_left_for_is_not_waited_for() -> None:
+def test_command_whose_instances_are_all_gone_is_not_waited_for() -> None:
     ssm = FakeSsm(gone={"i-0000", "i-0001"})
     rollout = Rollout(fleet(2), ALL)
     drive(ssm, rollout)
@@ -380,7 +381,7 @@ def test_interrupt_cancels_every_command_and_says_so() -> None:
         run_rollout(rollout, ssm, 100, around)
     assert ssm.cancelled == [("c-1", ()), ("c-2", ())]
     assert rollout.counts() == {CANCELLED: 100, NOT_SENT: 20}
-    assert warned == ["cancelled: c-1, c-2; an instance that had begun may finish all the same"]
+    assert warned == ["cancelled: c-1, c-2; instances that had begun may still finish"]
 
 
 def test_command_that_cannot_be_cancelled_is_named_with_the_cure() -> None:
@@ -391,18 +392,18 @@ def test_command_that_cannot_be_cancelled_is_named_with_the_cure() -> None:
         run_rollout(Rollout(fleet(2), ALL), ssm, 100, around)
     (line,) = warned
     assert line == (
-        "command c-1 was not cancelled (denied); to do it: aws ssm cancel-command --command-id c-1"
+        "command c-1 was not cancelled (denied); cancel it: aws ssm cancel-command --command-id c-1"
     )
 
 
 @pytest.mark.parametrize(("faults", "is_raised"), [(1, False), (3, False), (4, True)])
-def test_looks_that_fail_are_repeated_three_times(faults: int, is_raised: bool) -> None:
+def test_failing_poll_is_retried_three_times(faults: int, is_raised: bool) -> None:
     ssm = FakeSsm(faults=[SourceError("throttled") for _ in range(faults)])
     rollout = Rollout(fleet(2), ALL)
     if not is_raised:
         _, warned = drive(ssm, rollout)
         assert rollout.all_done()
-        assert warned == ["throttled; looking again"] * faults
+        assert warned == ["throttled; retrying"] * faults
         return
     with pytest.raises(SourceError, match="throttled"):
         drive(ssm, rollout)

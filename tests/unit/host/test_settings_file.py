@@ -74,12 +74,13 @@ def test_nothing_is_interpolated(settings: Callable[..., Path]) -> None:
         ("\ufeffA=1\n", 1),
     ],
 )
-def test_line_that_is_no_setting_is_refused(
+def test_line_that_is_not_a_setting_is_refused(
     settings: Callable[..., Path], text: str, line: int
 ) -> None:
     path = settings(text)
-    with pytest.raises(UsageError, match=f"ecsauth.env:{line}: "):
+    with pytest.raises(UsageError, match=f"ecsauth.env:{line}: ") as caught:
         load_settings(path, required=True)
+    assert caught.value.reference in ("settings-line-invalid", "settings-file-encoding")
 
 
 @pytest.mark.parametrize(("mode", "is_refused"), [(0o620, True), (0o602, True), (0o644, False)])
@@ -96,32 +97,40 @@ def test_file_that_others_can_write_is_refused(
 
 def test_absent_file_matters_only_if_it_was_named(tmp_path: Path) -> None:
     assert load_settings(tmp_path / "x", required=False).values == {}
-    with pytest.raises(UsageError, match="no such settings file"):
+    with pytest.raises(UsageError, match="no such settings file") as caught:
         load_settings(tmp_path / "x", required=True)
+    assert caught.value.reference == "settings-file-missing"
 
 
-def test_unreadable_file_is_said(settings: Callable[..., Path], tmp_path: Path) -> None:
+def test_unreadable_file_is_refused_with_the_reason(
+    settings: Callable[..., Path], tmp_path: Path
+) -> None:
     path = settings("A=1\n")
     path.write_bytes(b"A=\xff\n")
-    with pytest.raises(UsageError, match="not UTF-8"):
-        load_settings(path, required=True)
-    with pytest.raises(UsageError, match="is a directory"):
-        load_settings(tmp_path, required=True)
-    with pytest.raises(UsageError, match="cannot be read"):
-        load_settings(path / "x", required=True)
+    for file, reference in (
+        (path, "settings-file-encoding"),
+        (tmp_path, "file-not-regular"),
+        (path / "x", "settings-file-unreadable"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            load_settings(file, required=True)
+        assert caught.value.reference == reference
 
 
-def test_setting_that_is_there_twice(settings: Callable[..., Path]) -> None:
+def test_setting_given_twice_is_warned_of_and_the_last_value_used(
+    settings: Callable[..., Path],
+) -> None:
     read = load_settings(settings("A=1\nA=2\n"), required=True)
     assert read.values == {"A": "2"}
-    assert "2: A is there twice; the last counts" in read.warnings[0]
+    assert "2: A is set twice; the last value is used" in read.warnings[0]
 
 
 def test_unknown_name_is_warned_of_and_the_nearest_named() -> None:
     found = unknown_names(["ECSAUTH_SOURCE", "ECSAUTH_XYZZY", "ECSAUTH_FORMAT", "OTHER"], "here")
     assert found == [
-        "here: ECSAUTH_SOURCE is no setting of ecsauth and is ignored; ECSAUTH_SOURCES is meant?",
-        "here: ECSAUTH_XYZZY is no setting of ecsauth and is ignored",
+        "here: ECSAUTH_SOURCE is not a setting of ecsauth and is ignored;"
+        " did you mean ECSAUTH_SOURCES?",
+        "here: ECSAUTH_XYZZY is not a setting of ecsauth and is ignored",
     ]
 
 
@@ -145,7 +154,7 @@ def test_option_before_variable_before_file_before_default(
     assert ecsauth(*command, "--format=docker").out.startswith('{"q.io":{"username"')
 
 
-def test_file_is_named_by_a_variable_or_is_none(
+def test_file_is_named_by_a_variable_or_disabled(
     ecsauth: RunProgram,
     settings: Callable[..., Path],
     sample: Path,
@@ -163,7 +172,7 @@ def test_environment_is_as_before_when_the_command_ends(
     assert not {"ECSAUTH_OUTPUT", "NEW"} & set(os.environ)
 
 
-def test_bad_value_is_said_with_its_place(
+def test_bad_value_is_refused_with_its_file_and_line(
     ecsauth: RunProgram,
     settings: Callable[..., Path],
     sample: Path,
@@ -190,8 +199,9 @@ def test_misspelled_name_is_warned_of_by_every_command(
     assert result.code == 0
     warnings = [line for line in result.err.splitlines() if ": warning: " in line]
     assert len(warnings) == 2
-    assert "the environment: ECSAUTH_FORMATS is no setting" in warnings[0]
-    assert "ECSAUTH_TARGET is no setting of ecsauth and is ignored; ECSAUTH_TARGETS" in warnings[1]
+    assert "the environment: ECSAUTH_FORMATS is not a setting" in warnings[0]
+    assert "ECSAUTH_TARGET is not a setting of ecsauth and is ignored" in warnings[1]
+    assert "did you mean ECSAUTH_TARGETS?" in warnings[1]
 
 
 def test_sources_and_targets_are_blank_separated(

@@ -76,7 +76,7 @@ def test_file_that_has_changed_stays(
 
 
 @pytest.mark.parametrize("kind", ["symlink", "directory", "fifo"])
-def test_what_is_no_file_any_more_stays(tmp_path: Path, kind: str, either: str) -> None:
+def test_path_that_is_no_longer_a_file_stays(tmp_path: Path, kind: str, either: str) -> None:
     temporary, path = lay(tmp_path, None)
     other = tmp_path / "other"
     other.write_bytes(b"old")
@@ -108,7 +108,7 @@ def test_edits_between_the_swaps_are_not_lost(
     assert path.read_bytes() == b"third"
 
 
-def test_who_saves_without_end_is_said_and_has_a_copy(
+def test_endless_saving_is_reported_and_the_last_version_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     temporary, path = lay(tmp_path)
@@ -232,7 +232,7 @@ def test_write_after_an_edit_is_a_conflict_and_leaves_no_litter(tmp_path: Path) 
     path.write_bytes(b"old")
     state = read_state(path)
     save(path, b"edited")
-    with pytest.raises(ConflictError, match="changed by somebody else"):
+    with pytest.raises(ConflictError, match="changed by another process"):
         write_atomic(path, b"new", previous=state)
     assert path.read_bytes() == b"edited"
     assert names(tmp_path) == {"f", previous_path(path).name}

@@ -24,8 +24,8 @@ def test_new_file_is_made() -> None:
     assert json.loads(edited.text) == {"credHelpers": {HOST: "ecr-login", PUBLIC: "ecr-login"}}
     assert edited.text.startswith(b'{\n\t"credHelpers"'), "as docker writes it"
     assert edited.changes == [
-        f"credHelpers: {HOST} is ecr-login",
-        f"credHelpers: {PUBLIC} is ecr-login",
+        f"credHelpers: set {HOST} to ecr-login",
+        f"credHelpers: set {PUBLIC} to ecr-login",
     ]
 
 
@@ -53,7 +53,7 @@ def test_nothing_to_do_keeps_the_bytes() -> None:
 
 def test_another_helper_of_the_registry_is_replaced_and_named() -> None:
     edited = put_in(text({"credHelpers": {HOST: "pass"}}), Wanted((HOST,)), "f")
-    assert edited.changes == [f"credHelpers: {HOST} is ecr-login (was pass)"]
+    assert edited.changes == [f"credHelpers: set {HOST} to ecr-login (was pass)"]
 
 
 def test_store_is_put_in_but_replaces_no_other() -> None:
@@ -61,8 +61,9 @@ def test_store_is_put_in_but_replaces_no_other() -> None:
     assert json.loads(edited.text) == {"a": 1, "credsStore": "ecr-login"}
     assert put_in(edited.text, Wanted(is_store=True), "f").changes == []
     assert put_in(text({"credsStore": ""}), Wanted(is_store=True), "f").changes
-    with pytest.raises(TargetError, match="credsStore is pass already"):
+    with pytest.raises(TargetError, match="credsStore is already set to pass") as caught:
         put_in(text({"credsStore": "pass"}), Wanted(is_store=True), "f")
+    assert caught.value.reference == "docker-store-taken"
 
 
 def test_member_names_are_read_in_any_case() -> None:
@@ -85,10 +86,10 @@ def test_left_over_login_is_warned_of_or_taken_out(key: str) -> None:
     edited = put_in(before, Wanted((HOST,), logs_out=True), "f")
     assert edited.warnings == []
     assert json.loads(edited.text)["auths"] == {"q.io": LEFT["q.io"]}
-    assert f"auths: the login for {HOST} is taken out" in edited.changes
+    assert f"auths: remove the login for {HOST}" in edited.changes
 
 
-def test_store_minds_left_over_logins_of_every_ecr_registry() -> None:
+def test_store_checks_leftover_logins_of_every_ecr_registry() -> None:
     before = text({"auths": {**LEFT, PUBLIC: {"password": "x"}, "https://u:p@q.io": {"auth": "x"}}})
     assert len(put_in(before, Wanted(is_store=True), "f").warnings) == 2
     after = put_in(before, Wanted(is_store=True, logs_out=True), "f")
@@ -96,7 +97,7 @@ def test_store_minds_left_over_logins_of_every_ecr_registry() -> None:
 
 
 @pytest.mark.parametrize("entry", [{}, {"auth": ""}, {"email": "e"}, None, "x"])
-def test_entry_without_a_login_is_no_left_over(entry: Any) -> None:
+def test_entry_without_a_login_is_kept_without_a_warning(entry: Any) -> None:
     edited = put_in(text({"auths": {HOST: entry}}), Wanted((HOST,), logs_out=True), "f")
     assert edited.warnings == []
     assert HOST in json.loads(edited.text)["auths"]
@@ -120,13 +121,14 @@ def test_take_out_leaves_other_helpers_and_other_registries() -> None:
         (b"{", "f is not JSON"),
         (b"[]", "f is not a JSON object"),
         (b"\xff\xfe", "f is not UTF-8 text"),
-        (b'{"credHelpers":[]}', "f: credHelpers is not an object"),
-        (b'{"auths":1}', "f: auths is not an object"),
+        (b'{"credHelpers":[]}', "f: credHelpers is not a JSON object"),
+        (b'{"auths":1}', "f: auths is not a JSON object"),
     ],
 )
 def test_file_that_docker_cannot_read_is_refused(data: bytes, said: str) -> None:
-    with pytest.raises(TargetError, match=said):
+    with pytest.raises(TargetError, match=said) as caught:
         put_in(data, BOTH, "f")
+    assert caught.value.reference == "docker-config-invalid"
 
 
 def test_no_secret_is_shown() -> None:

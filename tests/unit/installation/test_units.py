@@ -98,11 +98,11 @@ def test_usual_paths_are_those_of_the_program() -> None:
     "path", ["/a b/x", "/a%n", "/a$HOME", "/a\nExecStart=/evil", '/a"', "/a;b"]
 )
 def test_path_that_could_mean_something_else_is_refused(path: str) -> None:
-    with pytest.raises(UsageError, match="cannot stand in a unit"):
+    with pytest.raises(UsageError, match="cannot be written in a systemd unit"):
         render(REFRESH, Installation([path]))
-    with pytest.raises(UsageError, match="cannot stand in a unit"):
+    with pytest.raises(UsageError, match="cannot be written in a systemd unit"):
         render(REFRESH, Installation(["/x"], writable=[path]))
-    with pytest.raises(UsageError, match="cannot stand in a unit"):
+    with pytest.raises(UsageError, match="cannot be written in a systemd unit"):
         render(REFRESH, Installation(["/x"], settings=path))
 
 
@@ -160,8 +160,8 @@ def test_uninstall_leaves_what_is_not_ours(folder: Path) -> None:
     assert left == {"ecsauth-run.service", "ecsauth-refresh.timer.d"}
     assert drop_in.exists()
     assert systemctl.enabled == set()
-    assert any("ecsauth-run.service is not ecsauth's" in note for note in done.notes)
-    assert any("ecsauth-refresh.timer.d stays" in note for note in done.notes)
+    assert any("ecsauth-run.service was not installed by ecsauth" in note for note in done.notes)
+    assert any("ecsauth-refresh.timer.d holds your own changes" in note for note in done.notes)
     assert uninstall(systemctl, directory=folder).lines == []
 
 
@@ -177,7 +177,7 @@ def test_timer_is_not_enabled_beside_the_run_service(folder: Path) -> None:
     systemctl = Systemctl(enabled={"ecsauth-run.service"})
     done = install(USUAL, systemctl, directory=folder)
     assert done.commands == ["systemctl daemon-reload"]
-    assert "the timer is not" in done.notes[0]
+    assert "the timer is not needed" in done.notes[0]
 
 
 @pytest.mark.parametrize("failing", ["daemon-reload", "enable"])

@@ -145,7 +145,7 @@ def test_token_server_without_token(body: str) -> None:
         ("GET https://q.io/v2/", asks(BEARER)), ("GET https://q.io/token", Response(200, body=body))
     )
     verdict = http.log_in(credential())
-    assert (verdict.outcome, verdict.detail) == (UNREACHABLE, "the token server gave no token")
+    assert (verdict.outcome, verdict.detail) == (UNREACHABLE, "the token server returned no token")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_nothing_is_sent_to_a_realm_that_is_not_https(realm: str) -> None:
     http = StubHttp(("GET https://q.io/v2/", asks(f'Bearer realm="{realm}"')))
     verdict = http.log_in(credential())
     assert verdict.outcome == REFUSED
-    assert "nothing was sent" in verdict.detail
+    assert "no credentials were sent" in verdict.detail
 
 
 def test_insecure_registry_may_name_a_plain_realm() -> None:
@@ -186,7 +186,7 @@ def test_plain_realm_on_another_host_gets_nothing() -> None:
     verdict = http.log_in(credential(), insecure=True)
     assert (verdict.outcome, verdict.detail) == (
         REFUSED,
-        "nothing was sent: the token realm is on plain HTTP",
+        "no credentials were sent: the token realm is on plain HTTP",
     )
 
 
@@ -209,11 +209,11 @@ def test_identity_token_is_not_sent_as_a_password() -> None:
 @pytest.mark.parametrize(
     ("answer", "outcome", "words"),
     [
-        (Response(200), ACCEPTED, "asks for no login"),
+        (Response(200), ACCEPTED, "requires no login"),
         (Response(404), UNREACHABLE, "HTTP 404"),
         (Response(302, location="https://evil.io/x?t=1"), UNREACHABLE, "a redirect to evil.io"),
-        (asks(), UNREACHABLE, "unknown kind"),
-        (asks("Negotiate"), UNREACHABLE, "unknown kind"),
+        (asks(), UNREACHABLE, "unsupported kind"),
+        (asks("Negotiate"), UNREACHABLE, "unsupported kind"),
     ],
 )
 def test_other_first_answers(answer: Response, outcome: str, words: str) -> None:

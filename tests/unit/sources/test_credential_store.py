@@ -49,12 +49,12 @@ def test_list(helpers: Helpers) -> None:
     [
         ("echo the keychain is locked; exit 1", r"the keychain is locked .exit code 1."),
         ("exit 3", "no reason given .exit code 3."),
-        ("echo hunter2", "not the JSON of a helper"),
-        ("echo '[\"hunter2\"]'", "not the JSON of a helper"),
+        ("echo hunter2", "not a JSON object"),
+        ("echo '[\"hunter2\"]'", "not a JSON object"),
         ("""echo '{"Username":"hunter2"}'""", "no Username and Secret"),
         ("""echo '{"Username":"u","Secret":["hunter2"]}'""", "no Username and Secret"),
-        ("head -c 2000000 /dev/zero", "over 1 MiB"),
-        ("printf '\\377\\376'", "not the JSON of a helper"),
+        ("head -c 2000000 /dev/zero", "exceeds 1 MiB"),
+        ("printf '\\377\\376'", "not a JSON object"),
         ("kill -9 $$", "no reason given"),
     ],
 )
@@ -79,7 +79,7 @@ def test_hanging_helper_is_ended_with_its_children_and_not_asked_again(
     slow = store("hangs", 0.5)
     start = time.monotonic()
     for _ in range(3):
-        with pytest.raises(SourceError, match=r"no answer in 0\.5 s"):
+        with pytest.raises(SourceError, match=r"did not answer within 0\.5 s"):
             slow.get("quay.io")
     assert time.monotonic() - start < 5
     assert log.read_text().count("get") == 1
@@ -98,7 +98,7 @@ def test_hanging_helper_is_ended_with_its_children_and_not_asked_again(
 
 def test_helper_that_closes_its_output_but_stays_is_ended(helpers: Helpers) -> None:
     helpers("stays", "exec >&-; sleep 60")
-    with pytest.raises(SourceError, match="no answer"):
+    with pytest.raises(SourceError, match="did not answer"):
         store("stays", 0.5).get("quay.io")
 
 

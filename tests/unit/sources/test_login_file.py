@@ -180,7 +180,7 @@ def test_real_key_wins_over_an_alias_in_either_order() -> None:
     for entries in auths, dict(reversed(auths.items())):
         fetched = fetch({"auths": entries})
         assert users(fetched) == {"index.docker.io/v1/": "real"}
-        assert any("docker.io is left out" in note for note in fetched.notes)
+        assert any("docker.io is skipped" in note for note in fetched.notes)
 
 
 def test_real_key_wins_over_two_aliases_that_differ() -> None:

@@ -144,7 +144,7 @@ def test_expired_and_surplus_answers_go(cache: FileCache, tmp_path: Path) -> Non
     assert f"{519:012}.dkr.ecr.us-west-2.amazonaws.com@" in names
 
 
-def test_what_a_crash_left_goes_after_an_hour(cache: FileCache, tmp_path: Path) -> None:
+def test_leftovers_of_a_crash_are_removed_after_an_hour(cache: FileCache, tmp_path: Path) -> None:
     folder = tmp_path / "c" / "ecsauth-cache"
     for name, age in ((".new-1-0123abcd", 3700), (".new-2-0123abcd", 3000), (".new-x", 9999)):
         (folder / name).write_text("half")
@@ -181,7 +181,7 @@ def test_answer_for_an_odd_environment_is_not_kept(tmp_path: Path, value: str) -
     assert list((tmp_path / "c" / "ecsauth-cache" / "answers").iterdir()) == []
 
 
-def test_failure_is_told_to_those_who_asked_before_it(cache: FileCache) -> None:
+def test_failure_is_returned_only_for_requests_that_began_before_it(cache: FileCache) -> None:
     assert cache.failed(NAME_A, NOW, NOW) is None
     cache.put_failure(NAME_A, Failure("denied", "allow it", NOW))
     assert cache.failed(NAME_A, NOW, NOW) == Failure("denied", "allow it", NOW)
@@ -299,7 +299,7 @@ def test_write_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monkey
     folder.close()
 
 
-def test_folders_are_closed_when_nobody_has_them(tmp_path: Path) -> None:
+def test_unreferenced_folders_are_closed(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(50):
         FileCache(tmp_path / "c", {}, "/h")
@@ -318,7 +318,7 @@ def test_folder_must_be_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o757])
-def test_folder_on_whose_way_others_may_write_is_refused(tmp_path: Path, mode: int) -> None:
+def test_folder_below_one_writable_by_others_is_refused(tmp_path: Path, mode: int) -> None:
     way = tmp_path / "way"
     way.mkdir()
     way.chmod(mode)
@@ -328,7 +328,7 @@ def test_folder_on_whose_way_others_may_write_is_refused(tmp_path: Path, mode: i
     open_folder(way / "c").close()
 
 
-def test_folder_on_the_way_of_another_user_is_refused(tmp_path: Path) -> None:
+def test_folder_below_one_of_another_user_is_refused(tmp_path: Path) -> None:
     need_root()
     way = tmp_path / "way"
     (way / "c").mkdir(parents=True, mode=0o700)

@@ -147,7 +147,7 @@ def test_launcher_notices_a_write_by_others_even_if_the_seal_was_kept(
 
 @pytest.mark.parametrize("name", ["config", "credentials"])
 @pytest.mark.parametrize("shell", SHELLS)
-def test_launcher_and_hit_notice_that_a_file_of_the_sdk_is_another(
+def test_launcher_and_hit_notice_a_changed_sdk_file(
     shell: str, name: str, home: Path, package: Path
 ) -> None:
     path = home / ".aws" / name
@@ -218,13 +218,13 @@ def test_launcher_hands_other_actions_to_the_package(
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_launcher_whose_package_is_gone_says_so(shell: str, home: Path, package: Path) -> None:
+def test_launcher_without_package_says_so(shell: str, home: Path, package: Path) -> None:
     made = world(home)
     DOUBTS["no answer"](made)
     package.unlink()
     done = launched(shell, package, made)
     assert done.stdout == b"credentials not found in native keychain\n"
-    assert b"is gone; repeat: ecsauth install helper" in done.stderr
+    assert b"is missing; run: ecsauth install helper" in done.stderr
     assert done.returncode == 1
 
 
@@ -273,10 +273,11 @@ def test_hit_does_not_open_a_fifo(home: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a'b", 'a"b', "a$b", "a`b", "a\\b", "a\nb"])
-def test_path_that_cannot_stand_in_a_script_is_refused(name: str) -> None:
+def test_path_with_shell_characters_is_refused(name: str) -> None:
     assert launcher_text(["/opt/a b/python"])
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as caught:
         launcher_text([f"/opt/{name}/python"])
+    assert caught.value.reference == "usage-path-characters"
 
 
 def test_hit_of_the_console_script_loads_nothing_heavy(home: Path) -> None:

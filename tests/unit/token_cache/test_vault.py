@@ -113,7 +113,7 @@ def test_failure_of_aws_is_covered_by_a_token_that_has_not_expired(one: Situatio
     one.is_down = True
     assert one.login() == Login("AWS", "s3cret1")
     assert one.logged[-1].startswith(
-        "warning the cached token is used, until 2027-01-15 20:00 UTC: "
+        "warning using the cached token, valid until 2027-01-15 20:00 UTC: "
     )
     one.now += 1
     with pytest.raises(SourceError, match="access denied"):
@@ -193,7 +193,7 @@ def test_logout_forgets_the_token_of_the_region(one: Situation) -> None:
     assert len(one.calls) == before + 1
 
 
-def test_those_who_waited_take_over_the_failure(one: Situation) -> None:
+def test_waiting_process_reports_the_failure_of_the_other(one: Situation) -> None:
     one.is_down = True
     with pytest.raises(SourceError):
         one.login()
@@ -214,7 +214,7 @@ def test_those_who_waited_take_over_the_failure(one: Situation) -> None:
     assert len(one.calls) == 3
 
 
-def test_fault_of_ours_is_shared_too(one: Situation) -> None:
+def test_unexpected_error_is_shared_without_its_text(one: Situation) -> None:
     def broken(_: Server, *, is_hurried: bool) -> CachedToken:
         raise KeyError("s3cret")
 
@@ -222,7 +222,7 @@ def test_fault_of_ours_is_shared_too(one: Situation) -> None:
     with pytest.raises(KeyError):
         vault.login(server(HOST))
     (path,) = (one.home / ".ecr/ecsauth-cache").glob("*.failure")
-    assert "asking AWS failed" in path.read_text()
+    assert "the request to AWS failed" in path.read_text()
     assert "s3cret" not in path.read_text()
 
 
@@ -250,7 +250,7 @@ def test_warm_of_the_own_registry_learns_its_host(one: Situation) -> None:
     assert one.calls == [""]
 
 
-def test_failure_of_warming_is_told_even_if_the_old_token_goes_on(one: Situation) -> None:
+def test_warm_failure_is_raised_although_the_cached_token_is_still_valid(one: Situation) -> None:
     one.login()
     one.now += LIFE / 2
     one.is_down = True
@@ -281,7 +281,7 @@ def test_failure_of_warming_is_told_even_if_the_old_token_goes_on(one: Situation
         ({"AWS_ENDPOINT_URL": "http://x"}, {}, False),
     ],
 )
-def test_principal_is_what_decides_who_asks(
+def test_principal_changes_with_what_decides_the_login(
     first: dict[str, str], second: dict[str, str], is_same: bool
 ) -> None:
     found = [principal_of("123456789012", item, "/h", FILES) for item in (first, second)]
@@ -310,7 +310,7 @@ def test_principal_does_not_change_with_its_sessions(
     assert principal_of("", {}, "/h", files("a")) != principal_of("", {}, "/h", files("b"))
 
 
-def test_key_of_a_session_counts_unless_its_section_names_somebody() -> None:
+def test_session_key_is_part_of_the_principal_only_in_a_section_without_a_role() -> None:
     def principal(key: str, more: str = "") -> str:
         text = f"[default]\naws_access_key_id = {key}\n{more}\n[other]\nx_principal_arn = a\n"
         return principal_of("", {}, "/h", files("", text))
@@ -351,7 +351,7 @@ def test_files_of_the_sdk_are_found_as_botocore_does(
         assert (one.path, one.content) == (str(tmp_path / "c"), b"x")
 
 
-def test_file_that_cannot_be_read_to_its_end_is_no_empty_file(tmp_path: Path) -> None:
+def test_sdk_file_that_cannot_be_read_completely_gives_none(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "large").write_bytes(b"x" * 1_100_000)
     for name in ("fifo", "large", "."):
@@ -406,7 +406,7 @@ def test_credentials_that_were_just_written_make_no_ready_answer(one: Situation)
     assert len(one.calls) == 1
 
 
-def test_held_token_is_renewed_in_a_hurry_and_not_again_for_a_minute(one: Situation) -> None:
+def test_renewal_of_a_valid_token_is_hurried_and_waits_after_a_failure(one: Situation) -> None:
     one.login()
     assert not one.hurried
     one.now += LIFE / 2
@@ -425,7 +425,7 @@ def test_held_token_is_renewed_in_a_hurry_and_not_again_for_a_minute(one: Situat
     assert one.login() == Login("AWS", "s3cret4")
 
 
-def test_nobody_waits_for_a_renewal_who_has_a_token(one: Situation) -> None:
+def test_login_with_a_cached_token_does_not_wait_for_another_renewal(one: Situation) -> None:
     import fcntl
 
     one.login()
@@ -440,7 +440,7 @@ def test_nobody_waits_for_a_renewal_who_has_a_token(one: Situation) -> None:
     assert one.login() == Login("AWS", "s3cret2")
 
 
-def test_warm_gives_nobody_the_token_of_another_principal(tmp_path: Path) -> None:
+def test_warm_keeps_the_tokens_of_principals_apart(tmp_path: Path) -> None:
     one = Situation(tmp_path, AWS_PROFILE_123456789012="other")
     own = server(HOST)
     assert own.registry is not None
@@ -454,8 +454,9 @@ def test_warm_refuses_a_host_of_another_region(one: Situation) -> None:
     there = server(ELSEWHERE)
     assert there.registry is not None
     nameless = Server("", replace(there.registry, host="", registry_id=""))
-    with pytest.raises(SourceError, match="no ECR registry of that region"):
+    with pytest.raises(SourceError) as caught:
         one.vault().warm(nameless, 3600)
+    assert caught.value.reference == "aws-unexpected-answer"
     assert one.vault().hosts() == []
 
 
@@ -488,7 +489,7 @@ def locked_files(path: Path, count: int) -> list[int]:
     return [os.open(path, os.O_RDWR | os.O_CREAT, 0o600) for _ in range(count)]
 
 
-def test_follower_takes_what_the_leader_got(tmp_path: Path) -> None:
+def test_follower_returns_the_result_of_the_leader(tmp_path: Path) -> None:
     import fcntl
 
     leader, follower = locked_files(tmp_path / "lock", 2)
@@ -500,7 +501,7 @@ def test_follower_takes_what_the_leader_got(tmp_path: Path) -> None:
     os.close(leader)
 
 
-def test_follower_leads_when_the_leader_is_gone(tmp_path: Path) -> None:
+def test_follower_asks_when_the_leader_has_died(tmp_path: Path) -> None:
     import fcntl
 
     leader, follower = locked_files(tmp_path / "lock", 2)
@@ -516,7 +517,7 @@ def test_follower_leads_when_the_leader_is_gone(tmp_path: Path) -> None:
     assert time.now < 0.1
 
 
-def test_follower_of_a_stuck_leader_asks_by_himself_at_last(tmp_path: Path) -> None:
+def test_follower_of_a_stuck_leader_asks_after_the_wait(tmp_path: Path) -> None:
     import fcntl
 
     leader, follower = locked_files(tmp_path / "lock", 2)
@@ -529,7 +530,7 @@ def test_follower_of_a_stuck_leader_asks_by_himself_at_last(tmp_path: Path) -> N
     os.close(leader)
 
 
-def test_leader_looks_once_more_before_he_asks(tmp_path: Path) -> None:
+def test_leader_peeks_again_before_it_asks(tmp_path: Path) -> None:
     (descriptor,) = locked_files(tmp_path / "lock", 1)
 
     def never() -> str:
@@ -540,6 +541,6 @@ def test_leader_looks_once_more_before_he_asks(tmp_path: Path) -> None:
         os.fstat(descriptor)
 
 
-def test_without_a_lock_everybody_asks_for_himself() -> None:
+def test_flight_without_a_lock_asks() -> None:
     answers: Iterable[str] = iter(["own"])
     assert fly(None, lambda: "token", lambda: next(iter(answers))) == "own"

@@ -388,7 +388,7 @@ def test_command_mends_a_file_whole_with_its_mode_and_its_previous_copy(
     assert target.read_bytes() == before
     result = ecsauth("check", target, "--fix")
     assert result.code == 0
-    assert "mended" in result.out
+    assert "fixed" in result.out
     assert logins(target.read_bytes()) == {"a.io": "alice"}
     assert target.read_bytes().startswith(b"# c\r\n")
     assert target.stat().st_mode & 0o7777 == 0o600
