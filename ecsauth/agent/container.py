@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from ecsauth.agent.datadir import NOT_RUNNING, UNKNOWN, RestartVerdict, judge
 from ecsauth.engine_auth.codec import AUTH_DATA_KEY, AUTH_TYPE_KEY, EngineAuth
+from ecsauth.host.deadline import DeadlineError, NoThreadError, call_within
 
 NAME = "ecs-agent"
 _TIMEOUT_SECONDS = 5
+_TOTAL_SECONDS = 10.0
+"""For one look at the container, however slowly the answer drips."""
+
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
 _ECS_INIT_VARIABLES = frozenset({"ECS_AGENT_LABELS", "ECS_VOLUME_PLUGIN_CAPABILITIES"})
 """ecs-init gives these to every agent that it starts (aws/amazon-ecs-agent
@@ -33,7 +38,9 @@ class AgentContainer:
         started_at: Unix seconds; None if it does not run.
         incarnation: tells one start from the next; empty if it does not run.
         settings: the two settings that it was started with; None if it does not run.
-        is_ecs_init_s: whether ecs-init started it.
+        is_from_ecs_init: whether ecs-init started it.
+        environment: that it was started with; empty if it does not run.
+        mounts: ``Mounts`` of docker inspect.
         has_docker: False if there is no Docker at all on this host.
 
     """
@@ -43,6 +50,8 @@ class AgentContainer:
     incarnation: str = ""
     settings: EngineAuth | None = field(default=None, repr=False)
     is_from_ecs_init: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    mounts: Sequence[Mapping[str, Any]] = ()
     has_docker: bool = True
 
 
@@ -63,8 +72,10 @@ def inspect_agent(environment: Mapping[str, str]) -> AgentContainer:
     from docker.errors import DockerException, NotFound
 
     try:
-        with connected(environment) as client:
-            attributes = client.containers.get(NAME).attrs
+        attributes = call_within(_TOTAL_SECONDS, lambda: _attributes(environment))
+    except (DeadlineError, NoThreadError):
+        why = f"Docker takes more than {_TOTAL_SECONDS:g} s to answer"
+        return AgentContainer(RestartVerdict(UNKNOWN, why))
     except NotFound:
         return AgentContainer(RestartVerdict(NOT_RUNNING, f"there is no container {NAME}"))
     except (DockerException, OSError, ValueError) as error:  # ValueError: a DOCKER_HOST of no sense
@@ -73,6 +84,12 @@ def inspect_agent(environment: Mapping[str, str]) -> AgentContainer:
         return read_attributes(attributes)
     except (AttributeError, TypeError, ValueError):
         return AgentContainer(RestartVerdict(UNKNOWN, "Docker's answer is not understood"))
+
+
+def _attributes(environment: Mapping[str, str]) -> Mapping[str, Any]:
+    with connected(environment) as client:
+        found: Mapping[str, Any] = client.containers.get(NAME).attrs
+        return found
 
 
 def read_attributes(attributes: Mapping[str, Any]) -> AgentContainer:
@@ -88,12 +105,15 @@ def read_attributes(attributes: Mapping[str, Any]) -> AgentContainer:
     variables = dict(str(line).partition("=")[::2] for line in lines)
     settings = EngineAuth(variables.get(AUTH_TYPE_KEY, ""), variables.get(AUTH_DATA_KEY, ""))
     started = str(state.get("StartedAt", ""))
+    mounts = attributes.get("Mounts") or []
     return AgentContainer(
-        verdict=judge(variables, attributes.get("Mounts") or []),
+        verdict=judge(variables, mounts),
         started_at=_seconds(started),
         incarnation=f"{str(attributes.get('Id', ''))[:12]} {started}",
         settings=settings,
         is_from_ecs_init=bool(_ECS_INIT_VARIABLES & set(variables)),
+        environment=variables,
+        mounts=mounts,
     )
 
 
@@ -115,9 +135,30 @@ def connected(environment: Mapping[str, str], timeout: int = _TIMEOUT_SECONDS) -
 
     client = docker.DockerClient.__new__(docker.DockerClient)
     settings = kwargs_from_env(environment=dict(environment))
-    client.api = Api(version="auto", timeout=timeout, **settings)
+    with _no_login_file():
+        client.api = Api(version="auto", timeout=timeout, **settings)
     with contextlib.closing(client):
         yield client
+
+
+@contextlib.contextmanager
+def _no_login_file() -> Iterator[None]:
+    """Keep the SDK from reading a docker login file, which nothing here needs.
+
+    It reads the one of DOCKER_CONFIG or HOME when a client is made, and fails on any entry that it
+    does not understand (docker/docker-py ``docker/api/client.py``, ``docker/auth.py``).
+    """
+    names = ("DOCKER_CONFIG", "HOME")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, os.devnull))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def probe(environment: Mapping[str, str]) -> None:

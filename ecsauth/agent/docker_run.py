@@ -52,6 +52,10 @@ class Container:
         """Return False: Docker itself has said what there is to say."""
         return False
 
+    def is_stopped(self) -> bool:
+        """Return False: Docker does not tell a stopped container from one that ended."""
+        return False
+
     def repair(self) -> str:
         """Mend what a restart that was cut off left.
 

@@ -8,9 +8,11 @@ from dataclasses import replace
 
 from ecsauth.agent.constants import DOCKER, SYSTEMD
 from ecsauth.agent.container import AgentContainer, inspect_agent
-from ecsauth.agent.datadir import NOT_RUNNING, UNKNOWN, RestartVerdict
+from ecsauth.agent.datadir import NOT_RUNNING, UNKNOWN, RestartVerdict, judge
 from ecsauth.agent.docker_run import Container
-from ecsauth.agent.introspection import Metadata, count_running_tasks, read_metadata
+from ecsauth.agent.introspection import Metadata, TaskCounts, read_metadata, read_tasks
+from ecsauth.agent.next_environment import NextEnvironment, next_environment
+from ecsauth.agent.paths import file_variables, start_fault
 from ecsauth.agent.restart.ports import Observation
 from ecsauth.agent.service import Service, choose
 from ecsauth.agent.systemd import Systemd
@@ -70,20 +72,22 @@ class HostAgent:
         """Return how it is."""
         self._container = container = inspect_agent(self._environment)
         metadata: Metadata | None = None
-        tasks = None
+        tasks: TaskCounts | None = None
         with contextlib.suppress(EcsauthError):
             metadata = read_metadata(self._url)
-            tasks = count_running_tasks(self._url)
+            tasks = read_tasks(self._url)
         return Observation(
             verdict=self._verdict(container, answers=metadata is not None),
             answers=metadata is not None,
             settings=container.settings,
+            changed=self._next(container).changed if container.incarnation else (),
             incarnation=container.incarnation,
             started_at=container.started_at,
             arn=metadata.arn if metadata else None,
             cluster=metadata.cluster if metadata else "",
             version=metadata.version if metadata else "",
-            running_tasks=tasks,
+            running_tasks=tasks.running if tasks else None,
+            starting_tasks=tasks.starting if tasks else 0,
         )
 
     def repair(self) -> str:
@@ -98,11 +102,25 @@ class HostAgent:
                 "ecs-init started the agent, and its service is not seen from here",
                 "run ecsauth on the host itself, not in a container",
             )
+        if self.service.name != DOCKER and (fault := start_fault()):
+            raise RestartRefusedError(
+                f"not restarting the agent, which could not start: {fault}",
+                "fix the file, then run sudo ecsauth agent restart",
+                reference="agent-could-not-start",
+            )
         self.service.check()
 
     def restart(self) -> bool:
         """Make it read its settings; raise AgentError if that failed."""
         return self.service.restart()
+
+    def is_stopped(self) -> bool:
+        """Return whether somebody has stopped it by intention."""
+        return self.service.is_stopped()
+
+    def is_supervised(self) -> bool:
+        """Return whether something would start it again if it ended."""
+        return not self.service.is_down()
 
     def start_if_blocked(self) -> None:
         """Help it up if something else than itself holds it up."""
@@ -123,9 +141,20 @@ class HostAgent:
             return Container(self._environment, self._settings)
         return Systemd(self._run) if name == SYSTEMD else Upstart(self._run)
 
+    def _next(self, container: AgentContainer) -> NextEnvironment:
+        """Return what the next container would get instead of this one."""
+        if self.service.name == DOCKER:
+            return NextEnvironment(container.environment)
+        files = file_variables()
+        return next_environment(
+            container.environment, files, is_ecs_init=container.is_from_ecs_init
+        )
+
     def _verdict(self, container: AgentContainer, *, answers: bool) -> RestartVerdict:
         """Return Docker's verdict; without Docker, what else tells that the agent does not run."""
         verdict = container.verdict
+        if container.incarnation:
+            verdict = judge(self._next(container).variables, container.mounts)
         if verdict.outcome != UNKNOWN or answers:
             return verdict
         if not container.has_docker:

@@ -1,7 +1,7 @@
 """The agent's introspection API: http://localhost:51678, without authentication.
 
 Source: aws/amazon-ecs-agent ``ecs-agent/introspection``. ContainerInstanceArn is null until the
-agent has registered; Tasks may be null; stopped tasks stay listed.
+agent has registered; Tasks is ``[]`` if there are none; stopped tasks stay listed.
 """
 
 from __future__ import annotations
@@ -55,8 +55,16 @@ def read_metadata(url: str) -> Metadata:
     )
 
 
-def count_running_tasks(url: str) -> int:
-    """Ask ``/v1/tasks`` and count those that are not stopped.
+@dataclass(frozen=True)
+class TaskCounts:
+    """How many tasks there are: those that are not stopped, and those on their way up."""
+
+    running: int
+    starting: int
+
+
+def read_tasks(url: str) -> TaskCounts:
+    """Ask ``/v1/tasks`` and count.
 
     Raises:
         EcsauthError: as `read_metadata`.
@@ -65,20 +73,35 @@ def count_running_tasks(url: str) -> int:
     return count_tasks(_get(f"{url.rstrip('/')}/v1/tasks"))
 
 
-def count_tasks(document: Mapping[str, Any]) -> int:
-    """Count the tasks of ``/v1/tasks`` whose KnownStatus is not STOPPED.
+def count_tasks(document: Mapping[str, Any]) -> TaskCounts:
+    """Count the tasks of ``/v1/tasks``.
+
+    A task whose KnownStatus is not STOPPED runs; it is on its way up if it is to run, and it is
+    PENDING or one of its containers has no KnownStatus yet.
 
     Raises:
-        EcsauthError: Tasks is neither a list nor null.
+        EcsauthError: Tasks is not a list.
 
     """
     tasks = document.get("Tasks") or []
     if not isinstance(tasks, list):
-        raise EcsauthError("what answers is not the ECS agent: its tasks are no list")
-    stopped = [
-        task for task in tasks if isinstance(task, dict) and task.get("KnownStatus") == _STOPPED
-    ]
-    return len(tasks) - len(stopped)
+        raise EcsauthError(
+            "what answers is not the ECS agent: its tasks are not a list",
+            reference="agent-answer-unknown",
+        )
+    known = [task for task in tasks if isinstance(task, dict)]
+    stopped = sum(1 for task in known if task.get("KnownStatus") == _STOPPED)
+    starting = sum(1 for task in known if _is_starting(task))
+    return TaskCounts(len(tasks) - stopped, starting)
+
+
+def _is_starting(task: Mapping[str, Any]) -> bool:
+    if task.get("DesiredStatus", "RUNNING") != "RUNNING" or task.get("KnownStatus") == _STOPPED:
+        return False
+    containers = task.get("Containers") or []
+    return task.get("KnownStatus") in (None, "", "NONE", "PENDING") or any(
+        isinstance(item, dict) and not item.get("KnownStatus") for item in containers
+    )
 
 
 def _get(url: str) -> Mapping[str, Any]:
@@ -101,8 +124,9 @@ def _ask(url: str) -> Mapping[str, Any]:
     # A manager of our own: whatever proxies are set, this is this host.
     manager = urllib3.PoolManager(timeout=_TIMEOUT_SECONDS, retries=False)
     try:
-        answer = manager.request("GET", url, redirect=False, preload_content=False)
-        text = answer.read(_MAX_BODY).decode("utf-8", "replace")
+        headers = {"Accept-Encoding": "identity"}  # a packed answer could be of any size
+        answer = manager.request("GET", url, headers=headers, redirect=False, preload_content=False)
+        text = answer.read(_MAX_BODY, decode_content=False).decode("utf-8", "replace")
         document = loads(text) if answer.status == 200 else None
     except (HTTPError, LocationValueError, OSError):
         raise EcsauthError(f"the agent does not answer at {url}", "is it running?") from None

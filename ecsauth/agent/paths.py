@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ecsauth.agent.startable import env_file_fault, json_file_fault
+from ecsauth.engine_auth import env_file
 from ecsauth.engine_auth.codec import UNSET, EngineAuth, is_same_logins
 from ecsauth.engine_auth.env_file import merged
 from ecsauth.engine_auth.layouts import AGENT_JSON, ENV_FILE, Layout
@@ -23,6 +25,30 @@ JSON_FILE = "/etc/ecs/ecs.config.json"
 def is_agent_file(path: Path) -> bool:
     """Return whether the agent reads the file without being told to."""
     return str(path.absolute()) in (*ENV_FILES, JSON_FILE)
+
+
+def file_variables() -> dict[str, str]:
+    """Return the variables that ecs-init takes from its files; a later file overrides."""
+    found: dict[str, str] = {}
+    for name in ENV_FILES:
+        found.update(env_file.read(_text_of(name)))
+    return found
+
+
+def start_fault() -> str:
+    """Return which file keeps an agent from starting, and why; empty for none."""
+    for name in ENV_FILES:
+        if fault := env_file_fault(_text_of(name)):
+            return f"{name}: {fault}"
+    fault = json_file_fault(_text_of(JSON_FILE))
+    return f"{JSON_FILE}: {fault}; the agent ends with it" if fault else ""
+
+
+def _text_of(name: str) -> bytes:
+    try:
+        return read_regular(Path(name))
+    except (OSError, EcsauthError):
+        return b""
 
 
 def settings_in(path: Path, layout: Layout) -> EngineAuth:
@@ -48,7 +74,8 @@ def is_in_sync(path: Path, layout: Layout, expected: EngineAuth, seen: Observati
     if layout is not AGENT_JSON:
         return None if seen.settings is None else is_same_logins(expected, seen.settings)
     if seen.settings is not None and seen.settings.is_set:
-        return True  # the environment takes precedence, and the agent ignores the JSON file's
+        # The environment takes precedence, so the JSON file counts once no env file sets anything.
+        return overruled_by(path, layout) is not None
     try:
         return None if seen.started_at is None else seen.started_at > path.stat().st_mtime
     except OSError:

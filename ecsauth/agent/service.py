@@ -14,7 +14,7 @@ from typing import Protocol
 from ecsauth.agent.constants import DOCKER, SYSTEMD, UPSTART
 from ecsauth.errors import AgentError, RestartRefusedError
 from ecsauth.host.atomic_file import is_directory
-from ecsauth.host.programs import RunProgram
+from ecsauth.host.programs import Completed, RunProgram
 
 _UNIT = "ecs.service"
 
@@ -27,6 +27,9 @@ class Service(Protocol):
 
     def is_down(self) -> bool:
         """Return whether it says that the agent does not run."""
+
+    def is_stopped(self) -> bool:
+        """Return whether somebody has stopped the agent by intention."""
 
     def repair(self) -> str:
         """As `restart.Agent`, and so are the others."""
@@ -83,7 +86,9 @@ def check_root() -> None:
 
     """
     if os.geteuid() != 0:
-        raise RestartRefusedError("only root can restart the agent", "run it with sudo")
+        raise RestartRefusedError(
+            "only root can restart the agent", "run it with sudo", reference="restart-needs-root"
+        )
 
 
 def checked(run: RunProgram, command: Sequence[str]) -> None:
@@ -95,5 +100,13 @@ def checked(run: RunProgram, command: Sequence[str]) -> None:
     """
     done = run(command)
     if done.code:
-        said = f": {done.said}" if done.said else ""
-        raise AgentError(f"{' '.join(command)} failed ({done.code}){said}", "are you root?")
+        raise failed(command, done)
+
+
+def failed(command: Sequence[str], done: Completed) -> AgentError:
+    """Return the error of a program that failed; its own words are in it."""
+    said = f": {done.said}" if done.said else ""
+    hint = "run it with sudo" if os.geteuid() else "check journalctl -u ecs"
+    return AgentError(
+        f"{' '.join(command)} failed ({done.code}){said}", hint, reference="service-failed"
+    )

@@ -20,6 +20,10 @@ class Upstart:
         """Return whether the job is stopped."""
         return "stop/waiting" in self._run(["initctl", "status", "ecs"]).said
 
+    def is_stopped(self) -> bool:
+        """Return whether the job is stopped."""
+        return self.is_down()
+
     def repair(self) -> str:
         """Do nothing: a job that is stopped may be so by somebody's will."""
         return ""

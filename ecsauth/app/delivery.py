@@ -9,20 +9,23 @@
 Entering the block
 
 1. sets an instance to ACTIVE that an earlier run has left DRAINING;
-2. proves a restart that an earlier run began, or goes back to the file before;
+2. proves a restart that an earlier run began, or goes back to the file before; after a restart
+   that was proved, checks once more that the agent still runs;
 3. leaves the agent alone for a while after a restart that failed;
 4. decides whether the copy of the file before, beside it, is still the way back.
 
 Leaving it
 
 5. notes which targets were written, and writes that down: from here on a crash loses no restart;
-6. decides whether the agent is to be restarted, notes that it begins, restarts it, has it prove
-   that it came back, or restores the file before and starts it with that;
+6. decides whether the agent is to be restarted (a mere renewal waits), notes that it begins,
+   restarts it, has it prove that it came back, or restores the file before and starts it with
+   that;
 7. notes what the agent runs with.
 
 What the state holds at each checkpoint: after 5 the digests of the new and the previous text and
-that a delivery is pending; before the restart of 6 the agent's incarnation and the boot; after 7
-the digest of the settings that the agent runs with. A run that finds the second proves first.
+that a delivery is pending; before the restart of 6 the agent's incarnation; after 7 the digests of
+the settings and logins that the agent runs with. A run that finds the second proves first, even
+after a reboot.
 """
 
 from __future__ import annotations
@@ -33,11 +36,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Callable
 
 from ecsauth.agent.paths import expected_settings, is_agent_file, is_in_sync
-from ecsauth.agent.restart.policy import ALWAYS, ANY_FILE, NEVER, RestartPolicy
-from ecsauth.engine_auth.codec import EngineAuth
+from ecsauth.agent.restart.policy import ALWAYS, ANY_FILE, AUTO, LATE, NEVER, RestartPolicy
+from ecsauth.credentials.ecr_token import with_known_expiry
+from ecsauth.credentials.freshness import (
+    RunningLogin,
+    quiet_until,
+    restart_due_at,
+    running_login,
+)
+from ecsauth.engine_auth.codec import EngineAuth, decode
 from ecsauth.engine_auth.layouts import AGENT_JSON
 from ecsauth.errors import AgentError, EcsauthError
-from ecsauth.host.machine import boot_id
 from ecsauth.state.records import NO_FILE, AgentRestarts, Delivery
 from ecsauth.targets.local_file import LocalFile
 
@@ -134,6 +143,8 @@ class AgentDelivery:
         self._store = store
         self._expected: dict[str, EngineAuth] = {}
         """The agent's settings as they were when a restart was considered, by key."""
+        self._replaced: str | None = None
+        """The agent's incarnation before this run restarted it."""
 
     def _reactivate(self) -> None:
         """Make the instance ACTIVE again if an earlier run has left it DRAINING."""
@@ -149,14 +160,28 @@ class AgentDelivery:
 
         """
         known = self._store.agent
-        if not known.begun or self._policy.when == NEVER or not self.files:
+        if self._policy.when == NEVER or not self.files:
             return
-        if known.boot != boot_id():
+        if not known.begun and (not known.confirm or self._is_confirmed()):
             return
-        done = self._make_agent_read()
+        done = self._make_agent_read(is_unconfirmed=not known.begun)
         self._store.checkpoint()
         if done.error is not None and done.error.exit_code == AgentError.exit_code:
             raise done.error
+
+    def _is_confirmed(self) -> bool:
+        """Return whether the agent still runs after its last restart, or does not by intention."""
+        self._expect()
+        agent = self._agent()
+        seen = agent.observe()
+        if not (seen.incarnation and seen.answers) and not agent.is_stopped():
+            return False
+        self._store.agent = replace(self._store.agent, confirm=False)
+        for file in self.files:
+            record = self._record(file)
+            if not record.is_pending:
+                self._put(file, replace(record, written="", before=""))
+        return True
 
     def _back_off(self, targets: Sequence[Target], *, has_other_work: bool) -> None:
         """Leave the agent alone for a while after a restart that failed.
@@ -196,6 +221,7 @@ class AgentDelivery:
 
     def _note_written(self) -> None:
         """Note what was written, and which text the agent ran with before."""
+        self._expected = {}  # the files may be others now
         for file in self._writable():
             if file.last_write is None:
                 continue
@@ -215,59 +241,124 @@ class AgentDelivery:
         if not files or (not is_asked and when == NEVER and is_written):
             return
         is_open = bool(self._store.agent.begun) and when != NEVER
-        is_due = is_asked or is_written or when == ALWAYS or any(map(self._is_unread, files))
-        if is_due or is_open:
-            self.outcome = self._make_agent_read()
+        unread = [file for file in files if self._is_unread(file)]
+        if not (is_asked or is_written or is_open or when == ALWAYS or unread):
+            return
+        may_wait = False
+        if not is_asked and not is_open and when == AUTO and self._policy.renewal == LATE:
+            due_at, now = self._renewal_due_at(unread), self._ports.now()
+            if due_at is not None and now < due_at:
+                for file in unread:
+                    record = replace(self._record(file), is_pending=True, restart_at=due_at)
+                    self._put(file, record)
+                return
+            may_wait = due_at is not None and now < min(
+                quiet_until(self._record(file).running) for file in unread
+            )
+        self.outcome = self._make_agent_read(may_wait=may_wait)
+
+    @property
+    def renews_first(self) -> bool:
+        """Whether a restart for a renewal is due, so that what is due soon is renewed before it."""
+        now = self._ports.now()
+        return self._policy.renewal == LATE and any(
+            record.is_pending and record.restart_at is not None and record.restart_at <= now
+            for record in map(self._record, self.files)
+        )
+
+    def _renewal_due_at(self, files: Sequence[LocalFile]) -> int | None:
+        """Return when the restart for a mere renewal is due; None if more has changed."""
+        chance = self._ports.host_chance("restart")
+        times = []
+        for file in files:
+            due_at = restart_due_at(self._record(file).running, self._logins(file), chance)
+            if due_at is None:
+                return None
+            times.append(due_at)
+        return min(times, default=None)
+
+    def _logins(self, file: LocalFile) -> dict[str, RunningLogin]:
+        """Return the logins that the agent gets of a file, as they are remembered."""
+        leases = self._store.target(file.key).leases
+        settings = self._expected.get(file.key) or expected_settings(file.path, file.layout)
+        found = map(with_known_expiry, decode(settings).credentials)
+        return {
+            item.match: running_login(leases.salt, item, leases.of(item.match)) for item in found
+        }
 
     def _writable(self) -> list[LocalFile]:
         return [] if self.refusal is not None else self.files
 
-    def _make_agent_read(self) -> AgentOutcome:
+    def _expect(self) -> None:
+        self._expected = {
+            file.key: expected_settings(file.path, file.layout) for file in self.files
+        }
+
+    def _make_agent_read(
+        self, *, may_wait: bool = False, is_unconfirmed: bool = False
+    ) -> AgentOutcome:
         """Decide, restart, prove or go back; note what came of it."""
         # A run with nothing to deliver does without the procedure.
         from ecsauth.agent.restart.ports import RestartHistory, UnprovedRestart
         from ecsauth.agent.restart.procedure import make_agent_read  # the same
 
         known = self._store.agent
-        self._expected = {
-            file.key: expected_settings(file.path, file.layout) for file in self.files
-        }
-        is_same_boot = bool(known.begun) and known.boot == boot_id()
+        self._expect()
+        begun: UnprovedRestart | None = None
+        if known.begun or is_unconfirmed:
+            begun = UnprovedRestart(known.begun or "unconfirmed", known.begun_arn or None)
         done = make_agent_read(
             self._agent(),
             self._is_in_sync,
             self._restore,
             self._policy,
             RestartHistory(known.last_restart, known.failures, known.refused),
-            self._restart_ports(),
-            UnprovedRestart(known.begun, known.begun_arn or None) if is_same_boot else None,
+            self._restart_ports(may_wait=may_wait),
+            begun,
         )
         if self._policy.when != NEVER:
-            self._store.agent = replace(
-                _with_history(self._store.agent, done.history), begun="", boot=""
-            )
+            self._note_outcome(done)
+        if done.error is not None:
+            self._expected = {}  # the files may be others now
         for file in self.files:
             record = self._record(file)
             if done.is_pending:
                 self._put(file, replace(record, is_pending=True, read=""))
-            else:
-                self._put(file, Delivery(read=self._settings_digest(file)))
+                continue
+            read = Delivery(read=self._settings_digest(file), running=self._logins(file))
+            if done.is_done:  # the way back stays open until the next run has seen the agent
+                read = replace(read, written=record.written, before=record.before)
+            self._put(file, read)
         return done
+
+    def _note_outcome(self, done: AgentOutcome) -> None:
+        known = _with_history(self._store.agent, done.history)
+        is_unproved = done.is_queued or done.is_down
+        if done.is_done or done.history.failures > self._store.agent.failures:
+            known = known.restarted_at(self._ports.now())
+        if not is_unproved:
+            known = replace(known, begun="")
+        self._store.agent = replace(known, confirm=done.is_done)
 
     def _is_in_sync(self, seen: Observation) -> bool | None:
         """Return whether the agent runs with what the files say; None if unknown."""
-        answers = [
-            is_in_sync(file.path, file.layout, self._expected[file.key], seen)
-            for file in self.files
-        ]
+        answers = [self._is_file_in_sync(file, seen) for file in self.files]
         return None if None in answers and False not in answers else all(answers)
+
+    def _is_file_in_sync(self, file: LocalFile, seen: Observation) -> bool | None:
+        answer = is_in_sync(file.path, file.layout, self._expected[file.key], seen)
+        is_later = self._replaced is not None and seen.incarnation not in ("", self._replaced)
+        if answer is False and is_later and file.layout is AGENT_JSON:
+            # Started after the file was written, whatever the clock says.
+            return seen.settings is None or not seen.settings.is_set
+        return answer
 
     def _agent(self) -> Agent:
         env_files = [file for file in self.files if file.layout is not AGENT_JSON]
         settings = self._expected[env_files[0].key] if env_files else None
         return self._ports.edges.agent(self._access, settings)
 
-    def _restart_ports(self) -> RestartPorts:
+    def _restart_ports(self, *, may_wait: bool) -> RestartPorts:
         # Only for a restart.
         from ecsauth.agent.restart.ports import RestartPorts
 
@@ -281,6 +372,7 @@ class AgentDelivery:
             begin=self._note_begun,
             shield=ports.edges.shield,
             has_memory=self._store.is_durable,
+            may_wait=may_wait,
             drainer=None if self._policy.drain is None else self._drainer(self._policy.drain),
         )
 
@@ -290,8 +382,8 @@ class AgentDelivery:
             _with_history(self._store.agent, history),
             begun=begun.incarnation or "none",
             begun_arn=begun.arn or "",
-            boot=boot_id(),
         )
+        self._replaced = begun.incarnation
         for file in self.files:
             self._put(file, replace(self._record(file), is_pending=True))
         self._store.checkpoint()

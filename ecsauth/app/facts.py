@@ -1,4 +1,4 @@
-"""What there is to say of a target and of the agent, gathered into values."""
+"""The state of a target and of the agent, gathered into values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ecsauth.engine_auth.codec import UNSET, is_same_logins
 from ecsauth.errors import TargetError
 from ecsauth.host.atomic_file import is_directory
 from ecsauth.host.atomic_file import read_state as read_file
-from ecsauth.state.records import TargetRecord
+from ecsauth.state.records import Delivery, TargetRecord
 from ecsauth.targets.local_file import LocalFile
 
 if TYPE_CHECKING:
@@ -22,19 +22,16 @@ if TYPE_CHECKING:
     from ecsauth.state.store import StateStore
 
 from ecsauth.credentials.credential import Credential
-from ecsauth.credentials.ecr_token import with_known_expiry
+from ecsauth.credentials.ecr_token import ECR_TOKEN_SECONDS, with_known_expiry
 from ecsauth.credentials.freshness import Leases, login_digest
 from ecsauth.credentials.registry import is_ecr_public, parse_ecr_host
 from ecsauth.engine_auth.codec import EngineAuth, decode, redact, shown_key
 from ecsauth.engine_auth.explain import auth_kind
 
-ECR_TOKEN_SECONDS = 12 * 3600
-"""How long an ECR token lives (Amazon ECR API reference, GetAuthorizationToken)."""
-
 
 @dataclass(frozen=True)
 class RegistryStatus:
-    """One registry. Times are Unix seconds; None: it does not expire, or nobody knows."""
+    """One registry. Times are Unix seconds; None: it does not expire, or that is unknown."""
 
     registry: str
     key: str
@@ -46,7 +43,7 @@ class RegistryStatus:
     next_refresh_at: int | None
 
     def life_left(self, now: float) -> float | None:
-        """Return the part of its life that is left at `now`, 0 to 1; None if it does not expire."""
+        """Return the part of its life left at `now`, 0 to 1; None if it does not expire."""
         if self.expires_at is None or self.issued_at is None:
             return None
         return max(0.0, min(1.0, (self.expires_at - now) / (self.expires_at - self.issued_at)))
@@ -54,7 +51,7 @@ class RegistryStatus:
 
 @dataclass(frozen=True)
 class TargetStatus:
-    """The target and what is in it."""
+    """The target and its contents."""
 
     target: str
     exists: bool
@@ -70,10 +67,26 @@ class TargetStatus:
 
 @dataclass(frozen=True)
 class AgentStatus:
-    """The agent. `pending` is True if it runs with other settings than the target has.
+    """The agent. Times are Unix seconds.
 
-    `last_restart` (Unix seconds) and `failures` are of restarts by ecsauth: the last one, and
-    those since one went well.
+    Attributes:
+        answers: whether introspection answers.
+        version: of the agent.
+        cluster: its name.
+        arn: of the container instance; None until it has registered.
+        running_tasks: None if it does not answer.
+        started_at: None if it does not run.
+        pending: whether it runs with other settings than the target has; None if unknown.
+        restart: what a restart would do to its tasks, see `RestartVerdict.outcome`.
+        reason: for that.
+        last_restart: by ecsauth; None for never.
+        failures: restarts by ecsauth that failed since one succeeded.
+        restarts_in_24_hours: by ecsauth.
+        runs_with: registries whose logins it was last seen running with.
+        good_until: when the first of these logins ends; None if none does, or if unknown.
+        next_restart: when ecsauth is expected to restart it; None if it is not.
+        next_restart_reason: for that; empty if it is not.
+
     """
 
     answers: bool
@@ -87,12 +100,17 @@ class AgentStatus:
     reason: str
     last_restart: int | None = None
     failures: int = 0
+    restarts_in_24_hours: int = 0
+    runs_with: tuple[str, ...] = ()
+    good_until: int | None = None
+    next_restart: int | None = None
+    next_restart_reason: str = ""
 
 
 def registry_statuses(
     settings: EngineAuth, sources: Mapping[str, str], leases: Leases
 ) -> tuple[RegistryStatus, ...]:
-    """Return what can be said of each registry; `sources` go by the key that the agent compares."""
+    """Return the status of each registry; `sources` is keyed by what the agent compares."""
     view = decode(settings)
     return tuple(_registry(with_known_expiry(item), sources, leases) for item in view.credentials)
 
@@ -105,12 +123,12 @@ def target_status(
     mode: int | None,
     written_at: float | None,
 ) -> TargetStatus:
-    """Gather what is known of a target.
+    """Return the status of a target.
 
     Args:
         target: its key.
-        settings: in it; None if there is no such file.
-        known: what is remembered of it.
+        settings: in it; None if the file does not exist.
+        known: its record in the state.
         mode: permission bits.
         written_at: Unix seconds.
 
@@ -162,7 +180,7 @@ def _registry(item: Credential, sources: Mapping[str, str], leases: Leases) -> R
 
 
 def read_status(file: LocalFile, store: StateStore) -> tuple[TargetStatus, EngineAuth | None]:
-    """Return what there is to say of a file, and its settings; None if there is no file.
+    """Return the status of a file, and its settings; None if there is no file.
 
     Raises:
         TargetError: it cannot be read.
@@ -187,13 +205,13 @@ def read_status(file: LocalFile, store: StateStore) -> tuple[TargetStatus, Engin
 
 
 def unreadable_status(file: LocalFile) -> TargetStatus:
-    """Return what there is to say of a file that cannot be read."""
+    """Return the status of a file that cannot be read."""
     return target_status(file.key, None, TargetRecord(), mode=None, written_at=None)
 
 
 @dataclass(frozen=True)
 class SeenAgent:
-    """The agent: what there is to say of it, how it was seen, and what restarts it."""
+    """The agent's status, the observation behind it, and the agent itself."""
 
     status: AgentStatus
     seen: Observation
@@ -212,12 +230,12 @@ def agent_status(
     """Observe the agent.
 
     Args:
-        access: where it is found.
+        access: how to reach it.
         ports: the outside.
-        store: of its restarts.
-        target: that it is to run with; None leaves that open.
+        store: holds its restarts.
+        target: whose settings it should run with; None leaves `pending` open.
         settings: in the target.
-        by_time: its environment does not show which settings it has (the agent's JSON file).
+        by_time: compare times; the settings (the agent's JSON file) are not in its environment.
 
     """
     agent = ports.edges.agent(access, None)
@@ -229,7 +247,10 @@ def agent_status(
         pending = is_older(seen.started_at, target.written_at)
     if pending is None and target is not None and seen.verdict.outcome != NOT_RUNNING:
         pending = store.target(target.target).delivery.is_pending or None
-    known = store.agent
+    known, now = store.agent, ports.now()
+    delivery = store.target(target.target).delivery if target is not None else Delivery()
+    ends = [item.expires_at for item in delivery.running.values() if item.expires_at is not None]
+    restart_at, why = _next_restart(delivery, ports.host_chance("restart"), now)
     found = AgentStatus(
         answers=seen.answers,
         version=seen.version,
@@ -242,5 +263,26 @@ def agent_status(
         reason=seen.verdict.reason,
         last_restart=known.last_restart,
         failures=known.failures,
+        restarts_in_24_hours=len(known.times_since(now)),
+        runs_with=tuple(sorted(delivery.running)),
+        good_until=min(ends, default=None),
+        next_restart=restart_at,
+        next_restart_reason=why,
     )
     return SeenAgent(found, seen, agent)
+
+
+def _next_restart(delivery: Delivery, chance: float, now: float) -> tuple[int | None, str]:
+    """Return when ecsauth is expected to restart the agent, and why; None and empty for never."""
+    if delivery.is_pending and delivery.restart_at is None:
+        return int(now), "the file has changed"
+    times = {
+        match: at
+        for match, item in delivery.running.items()
+        if (at := item.late_at(chance)) is not None
+    }
+    if not times:
+        return None, ""
+    match = min(times, key=lambda item: times[item])
+    at = times[match] if delivery.restart_at is None else delivery.restart_at
+    return at, f"to renew the login of {match}"

@@ -1,4 +1,4 @@
-"""Ask sources: one that fails does not stop the others, and nothing expired is passed on."""
+"""Query sources: a failing one does not hold up the others; nothing expired is passed on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Verification:
 
     Attributes:
         verifier: logs in.
-        only_warns: a refused login is written all the same, with a warning.
+        only_warns: a refused login is written anyway, with a warning.
 
     """
 
@@ -30,12 +30,12 @@ class Verification:
 
 
 def fetch_source(source: Source, now: float, known_version: str = "") -> Fetched:
-    """Ask one source; what has expired is a problem, and so is a failure.
+    """Query one source; an expired login is a problem, and so is a failure.
 
     Args:
-        source: to be asked.
+        source: to be queried.
         now: Unix seconds.
-        known_version: what it gave before, if nothing but something newer is of use.
+        known_version: what it returned before, if only something newer is of use.
 
     """
     try:
@@ -46,10 +46,10 @@ def fetch_source(source: Source, now: float, known_version: str = "") -> Fetched
     except SourceError as error:
         return Fetched(problems=(error,))
     except (MemoryError, SystemError, ImportError):
-        raise  # these end the run, with words of their own
+        raise  # these end the run, with messages of their own
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        place = error.filename or "this host could not read or open something"
+        place = error.filename or "a system call failed"
         failed = SourceError(
             f"{place}: {reason}",
             "check memory, the disk and ulimit -n",
@@ -59,16 +59,17 @@ def fetch_source(source: Source, now: float, known_version: str = "") -> Fetched
         return Fetched(problems=(failed,))
     except Exception as error:  # a bug in one source does not hold up the others
         return Fetched(problems=(_bug(source.name, error),))
-    expired = [item for item in fetched.credentials if item.is_expired(now)]
+    found = [_with_end(item, fetched.ttl, now) for item in fetched.credentials]
+    expired = [item for item in found if item.is_expired(now)]
     return replace(
         fetched,
-        credentials=tuple(item for item in fetched.credentials if item not in expired),
+        credentials=tuple(item for item in found if item not in expired),
         problems=(*fetched.problems, *(_expired(item, now) for item in expired)),
     )
 
 
 def join(names: Sequence[str], answers: Sequence[Fetched]) -> Fetched:
-    """Put answers together: of two logins for the same registry, the later counts."""
+    """Combine answers: of two logins for the same registry, the later one wins."""
     credentials: dict[str, Credential] = {}
     problems: list[SourceError] = []
     notes: list[str] = []
@@ -79,17 +80,17 @@ def join(names: Sequence[str], answers: Sequence[Fetched]) -> Fetched:
         warnings += answer.warnings
         for item in answer.credentials:
             if item.match in credentials:
-                notes.append(f"{item.registry}: the login of {name} is taken")
+                notes.append(f"{item.registry}: using the login of {name}")
             credentials[item.match] = item
     return Fetched(tuple(credentials.values()), tuple(problems), tuple(notes), tuple(warnings))
 
 
 def verified(fetched: Fetched, verification: Verification | None) -> Fetched:
-    """Leave out the logins that their registries refuse; what cannot be asked only gets a warning.
+    """Leave out logins that their registry refuses; one that does not answer only gets a warning.
 
     Args:
         fetched: what a source returned.
-        verification: logs in; None does not.
+        verification: logs in; None skips that.
 
     """
     if verification is None or not fetched.credentials:
@@ -106,10 +107,16 @@ def verified(fetched: Fetched, verification: Verification | None) -> Fetched:
         kept.append(item)
         if verdict.outcome != ACCEPTED:
             said = "refuses this login" if is_refused else f"is {verdict.outcome}, not verified"
-            warnings.append(f"{item.registry} {said}: {verdict.detail}; written all the same")
+            warnings.append(f"{item.registry} {said}: {verdict.detail}; written anyway")
     return replace(
         fetched, credentials=tuple(kept), problems=tuple(problems), warnings=tuple(warnings)
     )
+
+
+def _with_end(item: Credential, ttl: int, now: float) -> Credential:
+    if not ttl or item.expires_at is not None:
+        return item
+    return replace(item, expires_at=int(now) + ttl, requested_at=int(now))
 
 
 def _expired(item: Credential, now: float) -> SourceError:
@@ -119,13 +126,14 @@ def _expired(item: Credential, now: float) -> SourceError:
         f"{item.registry}: its ECR token expired {age} ago",
         "log in again: aws ecr get-login-password | docker login --username AWS --password-stdin"
         f" {item.registry}",
+        reference="ecr-token-expired",
     )
 
 
 def _bug(name: str, error: Exception) -> SourceError:
-    """Return our error for one that nothing should have raised; its own text may hold a secret."""
+    """Return our error for an unexpected one, whose own text may hold a secret."""
     return SourceError(
         f"{name}: unexpected: {fault_place(error)}",
-        "report this bug of ecsauth",
+        "this is a bug in ecsauth: report it",
         reference="source-unexpected",
     )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ecsauth.targets.target import Target
 
 _START = "# HELP ecsauth_"
-"""How every metrics file of ours starts."""
+"""How every metrics file of ecsauth starts."""
 
 _LOCK_SECONDS = 5.0
 _MODE = 0o644
@@ -66,6 +66,21 @@ OF_AGENT: tuple[tuple[str, str, Callable[[AgentStatus], int | None]], ...] = (
         lambda agent: agent.last_restart,
     ),
     ("restart_failures", "Restarts that failed since one went well.", lambda agent: agent.failures),
+    (
+        "restarts_in_24_hours",
+        "Restarts of the agent by ecsauth in the last 24 hours.",
+        lambda agent: agent.restarts_in_24_hours,
+    ),
+    (
+        "agent_logins_good_until_timestamp_seconds",
+        "When the first login ends that the agent runs with.",
+        lambda agent: agent.good_until,
+    ),
+    (
+        "next_restart_timestamp_seconds",
+        "When ecsauth is expected to restart the agent.",
+        lambda agent: agent.next_restart,
+    ),
     ("agent_up", "1 if the agent answers.", lambda agent: int(agent.answers)),
     ("agent_running_tasks", "Tasks that are not stopped.", lambda agent: agent.running_tasks),
 )
@@ -97,7 +112,7 @@ def write_metrics(
     """Write the metrics of the local files among some targets.
 
     Raises:
-        TargetError: the path is not fit for them.
+        TargetError: the path is not suitable.
 
     """
     files = [item for item in targets if isinstance(item, LocalFile)]
@@ -117,12 +132,12 @@ def write_metrics(
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a metrics file; only over an older one of ours.
+    """Write a metrics file; replace only an older one of ecsauth.
 
-    Other users' node_exporter reads it (mode 0644), and nothing in it is secret.
+    It is readable by all users (mode 0644), for node_exporter; nothing in it is secret.
 
     Raises:
-        TargetError: the path is not fit for it.
+        TargetError: the path is not suitable.
 
     """
     real = locate(path)
@@ -131,7 +146,7 @@ def write_text(path: Path, text: str) -> None:
         if before and not before.startswith(_START.encode()):
             raise TargetError(
                 f"{path} is not a metrics file of ecsauth",
-                "name another one",
+                "name another file",
                 reference="not-a-metrics-file",
             )
         write_atomic(real, text.encode(), mode=_MODE)

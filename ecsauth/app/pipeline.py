@@ -1,14 +1,14 @@
-"""The pipeline: ask the sources, merge what they return into the targets.
+"""The pipeline: query the sources, merge what they return into the targets.
 
-convert, migrate, publish, pull and refresh are this pipeline with other ends. With `DueOptions`
-only what is due is asked for: if nothing is due and nothing has drifted, no source in AWS is asked
+convert, migrate, publish, pull and refresh are this pipeline with different ends. With `DueOptions`
+only what is due is queried: if nothing is due and nothing has drifted, no source in AWS is queried
 and nothing is written.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Callable
 
@@ -18,12 +18,14 @@ from ecsauth.app.update import Outcome, merge_into
 from ecsauth.credentials.credential import Credential, Fetched
 from ecsauth.credentials.ecr_token import with_known_expiry
 from ecsauth.credentials.freshness import (
+    TOGETHER_SECONDS,
     Lease,
     Leases,
     is_due_soon,
     login_digest,
     make_lease,
     owned_matches,
+    refresh_at,
     source_key,
     why_due,
 )
@@ -36,13 +38,15 @@ from ecsauth.targets.target import Target
 
 @dataclass(frozen=True)
 class DueOptions:
-    """Ask only for what is due.
+    """Query only what is due.
 
     Attributes:
         force: everything is due.
-        prune_expired: take out every login that is known to have expired, whatever its source.
-        recheck: seconds after which a secret without a known end is read again.
-        spread: 0 to 1, this run's part in the jitter.
+        prune_expired: remove every login that is known to have expired, whatever its source.
+        recheck: seconds after which a secret without a known expiry is read again.
+        spread: 0 to 1, this run's share of the jitter.
+        ahead: seconds; what is due within them is renewed now; 0 for the usual half hour, and only
+            together with something that is due.
 
     """
 
@@ -50,6 +54,7 @@ class DueOptions:
     prune_expired: bool = False
     recheck: float = 3600.0
     spread: float = 0.0
+    ahead: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,8 @@ class Flow:
 
     Attributes:
         merge: how credentials are merged.
-        due: ask only for what is due; None asks every source.
-        verify: logs in with each credential first; None does not.
+        due: query only what is due; None queries every source.
+        verify: logs in with each credential first; None skips that.
 
     """
 
@@ -70,7 +75,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class Asked:
-    """A source that was due, and what came of it."""
+    """A source that was due, and its answer."""
 
     source: str
     why: str
@@ -79,7 +84,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class TargetResult:
-    """What became of one target: an outcome or an error.
+    """The result for one target: an outcome or an error.
 
     Attributes:
         leases: what each source last returned for it; None without `DueOptions`.
@@ -98,7 +103,7 @@ class TargetResult:
 
     @property
     def exit_code(self) -> int:
-        """Of a command that wrote this target alone."""
+        """The exit code of a command that writes only this target."""
         if self.error is not None:
             return self.error.exit_code
         return SourceError.exit_code if self.outcome.problems else 0
@@ -109,9 +114,9 @@ class Brought:
     """What the pipeline did.
 
     Attributes:
-        asked: the sources that were asked.
+        asked: the sources that were queried.
         results: one for each target, in order.
-        next_at: when something is due again (Unix seconds); None if only the next run tells.
+        next_at: when something is due again (Unix seconds); None if unknown until the next run.
 
     """
 
@@ -122,7 +127,7 @@ class Brought:
 
 @dataclass
 class _View:
-    """A target as it is, and what is known of it."""
+    """A target's present content, and its leases."""
 
     target: Target
     leases: Leases
@@ -136,7 +141,7 @@ class _View:
         return [self.leases.by_source.get(self.key(item)) for item in sources]
 
     def key(self, source: Source) -> str:
-        """Return what the source's lease is kept under."""
+        """Return the key of the source's lease."""
         return source_key(self.leases.salt, source.name, source.fingerprint)
 
 
@@ -148,10 +153,10 @@ def bring(
     *,
     now: float,
 ) -> Brought:
-    """Bring the credentials of the sources into every target; one that fails stops no other.
+    """Merge the sources' credentials into every target; a failing one does not stop the others.
 
     Args:
-        sources: of two that name the same registry, the later counts.
+        sources: if two name the same registry, the later one wins.
         targets: all get the same logins.
         flow: how.
         recall: key of a target → its leases, with a salt.
@@ -208,22 +213,25 @@ def _digests(
 def _due(
     sources: Sequence[Source], views: Sequence[_View], options: DueOptions, now: float
 ) -> dict[int, str]:
-    """Return index → why for the sources to ask; a target that cannot be read asks for none."""
+    """Return index → reason for the sources to query; an unreadable target needs none."""
     due: dict[int, str] = {}
     readable = [view for view in views if view.error is None]
     for view in readable:
         known = view.known(sources)
         for index, (source, owned) in enumerate(zip(sources, owned_matches(known, now))):
             why = (
-                why_due(known[index], view.digests, owned, now) if source.fingerprint else "looked"
+                why_due(known[index], view.digests, owned, now)
+                if source.fingerprint
+                else "read every time"
             )
             if options.force:
                 why = "--force"
             if why:
                 due.setdefault(index, why)
-    if any(sources[index].fingerprint for index in due):
+    ahead = options.ahead or TOGETHER_SECONDS
+    if options.ahead or any(sources[index].fingerprint for index in due):
         for index, source in enumerate(sources):
-            if index not in due and _is_soon(source, readable, now):
+            if index not in due and _is_soon(source, readable, now, ahead):
                 due[index] = "together with the others"
     return dict(sorted(due.items()))
 
@@ -234,14 +242,14 @@ def _known_version(
     views: Sequence[_View],
     now: float,
 ) -> str:
-    """Return the version of a source's answer that every target still has; empty if one has not."""
+    """Return the version of a source's answer that every target still has, else an empty string."""
     versions = set()
     for view in views:
         known = view.known(sources)
         lease, owned = known[index], owned_matches(known, now)[index]
         if view.error is not None or lease is None or _has_expired(lease, now):
             return ""
-        undated = replace(lease, refresh_at=int(now) + 1)  # all but the time counts
+        undated = replace(lease, refresh_at=int(now) + 1)  # everything but the time counts
         versions.add("" if why_due(undated, view.digests, owned, now) else lease.version)
     return versions.pop() if len(versions) == 1 else ""
 
@@ -251,9 +259,9 @@ def _has_expired(lease: Lease, now: float) -> bool:
     return any(item is not None and item <= now for item in expiries)
 
 
-def _is_soon(source: Source, views: Sequence[_View], now: float) -> bool:
+def _is_soon(source: Source, views: Sequence[_View], now: float, ahead: float) -> bool:
     leases = [view.leases.by_source.get(view.key(source)) for view in views]
-    return any(lease is not None and is_due_soon(lease, now) for lease in leases)
+    return any(lease is not None and is_due_soon(lease, now, ahead) for lease in leases)
 
 
 def _apply(
@@ -265,17 +273,19 @@ def _apply(
         answers = [item.answer for item in asked.values()]
         fetched = join([item.source for item in asked.values()], answers)
         return _merge(view, fetched, flow.merge, frozenset(), now)
+    asked = _without_early_renewals(view, sources, asked, flow.due, now)
     leases = _new_leases(view, sources, asked, flow.due, now)
     fetched = _fetched(asked, leases, now)
     expired = _expired(view, sources, asked, flow.due, now)
     dropped = expired | _unnamed(view, leases, asked, flow.merge)
+    restless = _restless(view, sources, leases)
     said = tuple(
-        f"{view.present[match].registry}: its login has expired and is taken out: pulls from it"
-        " are anonymous now"
+        f"{view.present[match].registry}: its login has expired and is removed: pulls from it"
+        " are now anonymous"
         for match in sorted(expired)
         if match not in {item.match for item in fetched.credentials}
     )
-    fetched = replace(fetched, warnings=(*fetched.warnings, *said))
+    fetched = replace(fetched, warnings=(*fetched.warnings, *said, *restless))
     # Only a source that answered has its logins in `fetched`; the others' are kept by `dropped`.
     answered = [item for item in asked.values() if not item.answer.is_unchanged]
     is_all = len(answered) == len(sources)
@@ -314,7 +324,7 @@ def _new_leases(
     options: DueOptions,
     now: float,
 ) -> list[Lease | None]:
-    """Return the lease of each source; one that gave nothing keeps the lease it had."""
+    """Return the lease of each source; one that returned nothing keeps its previous lease."""
     leases = view.known(sources)
     for index, item in asked.items():
         if item.answer.credentials:
@@ -327,14 +337,94 @@ def _new_leases(
                 recheck=options.recheck,
             )
             if item.answer.problems:
-                lease = replace(lease, version="")  # not all of that version was taken
+                lease = replace(lease, version="")  # not all of that version was used
             is_free = not sources[index].fingerprint
-            leases[index] = replace(lease, refresh_at=0) if is_free else lease
+            before = leases[index]
+            leases[index] = _compared(lease, before) if is_free else lease
     return leases
 
 
+def _compared(lease: Lease, before: Lease | None) -> Lease:
+    """Return the lease of a source that is asked each time, with what has changed since."""
+    known = before.logins if before else {}
+    logins = {
+        match: replace(item, has_changed=match in known and known[match].digest != item.digest)
+        for match, item in lease.logins.items()
+    }
+    return replace(lease, refresh_at=0, logins=logins)
+
+
+def _restless(
+    view: _View, sources: Sequence[Source], leases: Sequence[Lease | None]
+) -> Iterator[str]:
+    """Yield a warning for each login that is another one at each reading and tells no end."""
+    for source, before, lease in zip(sources, view.known(sources), leases):
+        if lease is None or before is None or lease is before:
+            continue
+        for match, item in lease.logins.items():
+            known = before.logins.get(match)
+            if known and known.has_changed and item.has_changed and item.expires_at is None:
+                yield (
+                    f"{source.name}: the login of {match} is another one at each reading and does"
+                    " not tell its end, so that each run writes it and restarts the agent; name"
+                    f" how long it lives: docker-config:{source.name.split(':', 1)[-1]}?ttl=12h"
+                )
+
+
+def _without_early_renewals(
+    view: _View,
+    sources: Sequence[Source],
+    asked: Mapping[int, Asked],
+    options: DueOptions,
+    now: float,
+) -> dict[int, Asked]:
+    """Keep the target's login where a source that is asked each time has another one too early."""
+    if options.force:
+        return dict(asked)
+    return {
+        index: item
+        if sources[index].fingerprint
+        else replace(
+            item,
+            answer=replace(
+                item.answer,
+                credentials=tuple(
+                    _not_too_early(view, found, now, options) for found in item.answer.credentials
+                ),
+            ),
+        )
+        for index, item in asked.items()
+    }
+
+
+def _not_too_early(view: _View, found: Credential, now: float, options: DueOptions) -> Credential:
+    """Return the target's login instead of `found` if it is the same user's and not yet due."""
+    present = view.present.get(found.match)
+    if present is None or present.same_login(found) or present.username != found.username:
+        return found
+    if [bool(part) for part in present.login] != [bool(part) for part in found.login]:
+        return found
+    known = _with_recorded_times(view, present)
+    if known.expires_at is None or known.requested_at is None:
+        return found
+    due_at = refresh_at([known], now, options.spread, options.recheck)
+    if now >= due_at - options.ahead:
+        return found
+    return replace(known, auth_key=found.auth_key)
+
+
+def _with_recorded_times(view: _View, item: Credential) -> Credential:
+    """Return a login of the target with its times as a lease has them, or its own token."""
+    for lease in view.leases.by_source.values():
+        record = lease.logins.get(item.match)
+        if record and record.digest == view.digests[item.match] and record.expires_at is not None:
+            issued_at = record.issued_at or lease.fetched_at
+            return replace(item, expires_at=record.expires_at, requested_at=issued_at)
+    return with_known_expiry(item)
+
+
 def _fetched(asked: Mapping[int, Asked], leases: Sequence[Lease | None], now: float) -> Fetched:
-    """Put the answers together, without what a later source has that was not asked."""
+    """Combine the answers, without logins that a later source, not queried now, owns."""
     owned = owned_matches(leases, now)
     answers = [
         replace(
@@ -354,7 +444,7 @@ def _unnamed(
     asked: Mapping[int, Asked],
     merge: MergeOptions,
 ) -> frozenset[str]:
-    """Return the keys in the target that no source gives, if they are to go and all are known."""
+    """Return the target's keys that no source has, for --replace; none if a lease is missing."""
     if not merge.replace or any(item.answer.problems for item in asked.values()):
         return frozenset()
     if any(lease is None for lease in leases):
@@ -369,10 +459,10 @@ def _expired(
     options: DueOptions,
     now: float,
 ) -> frozenset[str]:
-    """Return the keys of logins in the target that are past their time and to be taken out.
+    """Return the keys of expired logins that are to be removed from the target.
 
-    A source that failed loses its expired logins; unless it failed because of the clock, for
-    then nobody knows what has expired.
+    A source that failed loses its expired logins, unless any source failed because of the clock:
+    then it is unknown what has expired.
     """
     problems = [problem for item in asked.values() for problem in item.answer.problems]
     if any(isinstance(problem, ClockError) for problem in problems):
@@ -386,21 +476,17 @@ def _expired(
     owned = owned_matches(known)
     failed = [index for index, item in asked.items() if item.answer.problems]
     theirs = {match for index in failed for match in owned[index]}
-    if any(known[index] is None for index in failed):  # nobody knows what it gave before
+    if any(known[index] is None for index in failed):  # unknown what it returned before
         theirs |= expired - {match for matches in owned for match in matches}
     return expired & theirs
 
 
 def _is_expired(view: _View, item: Credential, now: float) -> bool:
-    for lease in view.leases.by_source.values():
-        record = lease.logins.get(item.match)
-        if record and record.digest == view.digests[item.match] and record.expires_at is not None:
-            return record.expires_at <= now
-    return with_known_expiry(item).is_expired(now)
+    return _with_recorded_times(view, item).is_expired(now)
 
 
 def _still_there(view: _View, dropped: frozenset[str], text: bytes) -> frozenset[str]:
-    """Return those that nobody has replaced in the text since they were looked at."""
+    """Return those that have not been replaced in the text since the target was read."""
     digests = _digests(view.target, view.leases, text)[1]
     return frozenset(match for match in dropped if digests.get(match) == view.digests[match])
 
@@ -408,7 +494,7 @@ def _still_there(view: _View, dropped: frozenset[str], text: bytes) -> frozenset
 def _leases_to_keep(
     view: _View, sources: Sequence[Source], leases: Sequence[Lease | None]
 ) -> Leases:
-    """Return the leases to keep: of these sources, and of others whose logins are still there."""
+    """Return the leases to keep: those of these sources, and of others whose logins still exist."""
     found = {view.key(source): lease for source, lease in zip(sources, leases) if lease is not None}
     named = {match for lease in found.values() for match in lease.logins}
     others = {

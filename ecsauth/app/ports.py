@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 class Say(Protocol):
-    """Takes one line for people; `kind` is ``error``, ``warning``, ``note`` or ``next``."""
+    """Prints one line for the user; `kind` is ``error``, ``warning``, ``note`` or ``next``."""
 
     def __call__(self, kind: str, text: str, hint: str = "") -> None:
         """Print it; never raises."""
 
 
 class Edges(Protocol):
-    """Makers of sources, targets and the rest: nothing is asked or opened yet.
+    """Makers of sources, targets and the rest; they query and open nothing yet.
 
-    Each raises UsageError for a text that makes no sense.
+    Each raises UsageError for an invalid text.
     """
 
     def source(self, text: str, options: SourceOptions) -> Source:
@@ -53,7 +53,7 @@ class Edges(Protocol):
         """Return what logs in with credentials."""
 
     def state(self, directory: Path) -> StateStore:
-        """Return what is remembered between runs."""
+        """Return the state kept between runs."""
 
     def shield(self) -> AbstractContextManager[None]:
         """Hold off signals for the ``with`` block."""
@@ -72,12 +72,13 @@ class Ports:
         environment: variables.
         stdin: standard input.
         stdout: returns standard output; raises TargetError if the caller closed it.
-        say: takes what people should know.
+        say: prints a line for the user.
         now: returns Unix seconds.
-        monotonic: returns seconds that no clock setting moves.
+        monotonic: returns seconds that setting the clock does not change.
         sleep: waits that many seconds.
         chance: returns a number from 0 to 1 for the jitter.
-        progress: number of logins → what is told of each verdict while they are verified.
+        host_chance: purpose → this host's own fixed number from 0 to 1.
+        progress: number of logins → callback for each verdict while they are verified.
 
     """
 
@@ -90,16 +91,17 @@ class Ports:
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
     chance: Callable[[], float]
+    host_chance: Callable[[str], float] = lambda _: 0.0
     progress: Callable[[int], AbstractContextManager[Callable[[Verdict], None]]] = field(
         default=_no_progress
     )
 
     def note(self, text: str) -> None:
-        """Say what is good to know."""
+        """Print a note."""
         self.say("note", text)
 
     def warn(self, text: str, hint: str = "") -> None:
-        """Say what must not be missed."""
+        """Print a warning."""
         self.say("warning", text, hint)
 
     def sources(self, texts: Sequence[str], options: SourceOptions) -> list[Source]:
@@ -110,6 +112,6 @@ class Ports:
         """Return what logs in before anything is written; None if the policy is None."""
         if policy is None:
             return None
-        from ecsauth.app.fetch import Verification  # a run that verifies nothing does without
+        from ecsauth.app.fetch import Verification  # only if something is verified
 
         return Verification(self.edges.verifier(policy, self), policy.only_warns)

@@ -1,4 +1,4 @@
-"""refresh: fetch what is due, and only that, into one or more targets; the timer's command."""
+"""refresh: fetch only what is due, into one or more targets; the command for timers."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from ecsauth.targets.target import Target
 
 _LIMIT_SECONDS = 600.0
+_AHEAD_SECONDS = 12 * 3600.0
+"""Before a restart every token is renewed: none lives longer (Amazon ECR API reference)."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,17 @@ class RefreshRequest:
     Attributes:
         sources: as typed.
         targets: as typed; ``helper:`` is the credential helper's cache.
-        options: how the sources are asked.
+        options: how the sources are queried.
         publishing: how targets in S3 are written.
         merge: how logins are merged.
         force: fetch everything, due or not.
-        prune_expired: take out every login that is known to have expired, whatever its source.
-        recheck: seconds after which a secret without a known end is read again.
-        verify: log in to each registry first; None does not.
+        prune_expired: remove every login that is known to have expired, whatever its source.
+        recheck: seconds after which a secret without a known expiry is read again.
+        verify: log in to each registry first; None skips that.
         restart: when the agent is restarted.
-        access: where the agent is found.
+        access: how to reach the agent.
         lock_timeout: seconds to wait for another writer, and for another run.
-        state_dir: what is remembered.
+        state_dir: where state is kept between runs.
         prometheus: where metrics of the run go; None for nowhere.
 
     """
@@ -76,25 +78,29 @@ class RefreshRequest:
 
     def __post_init__(self) -> None:
         if not self.sources:
-            raise UsageError("no SOURCE is given", "name one, such as ecr:, or set ECSAUTH_SOURCES")
+            raise UsageError(
+                "no SOURCE is given",
+                "name one, such as ecr:, or set ECSAUTH_SOURCES",
+                reference="usage-no-source",
+            )
         check_targets(self.targets)
 
     @property
     def time_limit(self) -> float:
-        """Seconds that one refresh may take; draining, restart and both proofs come on top."""
+        """Seconds that one refresh may take; draining, the restart and both proofs add to it."""
         return _LIMIT_SECONDS + (self.restart.drain or 0.0) + 2 * self.restart.timeout
 
 
 @dataclass(frozen=True)
 class RefreshResult:
-    """What became of the targets, the agent and the cache.
+    """The outcome for the targets, the agent and the cache.
 
     Attributes:
-        brought: the sources that were asked, and what became of each target.
-        care: what there is to say of each target, in their order.
-        agent: what became of the agent; None if there was nothing to do about it.
+        brought: the sources that were queried, and the result for each target.
+        care: messages about each target, in the same order.
+        agent: the outcome for the agent; None if there was nothing to do.
         agent_targets: keys of the targets that the agent reads.
-        warmed: what became of the helper's cache; None if it is not a target.
+        warmed: the outcome for the helper's cache; None if it is not a target.
         is_dry: nothing was written.
 
     """
@@ -108,7 +114,7 @@ class RefreshResult:
 
     @property
     def codes(self) -> list[int]:
-        """The exit code of each target, in their order; what became of the agent counts."""
+        """The exit code of each target, in order; the agent's outcome counts for those it reads."""
         agent = agent_exit_code(self.agent)
         return [
             max(item.exit_code, agent if item.target.key in self.agent_targets else 0)
@@ -117,7 +123,7 @@ class RefreshResult:
 
     @property
     def exit_code(self) -> int:
-        """Of the command."""
+        """The exit code of the command."""
         return max([*self.codes, self.warmed.exit_code if self.warmed else 0])
 
 
@@ -126,7 +132,7 @@ Show = Callable[[RefreshResult], None]
 
 @dataclass(frozen=True)
 class Ends:
-    """The sources and targets of a run; nothing is asked or opened yet."""
+    """The sources and targets of a run; nothing is queried or opened yet."""
 
     sources: Sequence[Source]
     targets: Sequence[Target]
@@ -139,7 +145,7 @@ def refresh(request: RefreshRequest, ports: Ports, show: Show = lambda _: None) 
     Args:
         request: what to refresh.
         ports: the outside.
-        show: is told what became of the targets, before the agent is touched.
+        show: called with the outcome for the targets, before the agent is touched.
 
     Raises:
         EcsauthError: nothing was written.
@@ -153,17 +159,17 @@ def make_ends(request: RefreshRequest, ports: Ports) -> Ends:
     """Make the sources and targets that a request names.
 
     Raises:
-        UsageError: one of them makes no sense.
+        UsageError: one of them is invalid.
 
     """
     sources = ports.sources(request.sources, request.options)
     names = [text for text in request.targets if text != HELPER]
     targets = [ports.edges.target(text, request.lock_timeout, request.publishing) for text in names]
     if len({item.key for item in targets}) != len(targets):
-        raise UsageError("a TARGET is given twice")
+        raise UsageError("a TARGET is given twice", reference="usage-target")
     warms = HELPER in request.targets
     if warms:
-        from ecsauth.app.warm_cache import check_sources  # with the AWS SDK's session
+        from ecsauth.app.warm_cache import check_sources  # loads the AWS SDK
 
         check_sources(sources)
     return Ends(sources, targets, warms)
@@ -175,7 +181,7 @@ def run(request: RefreshRequest, ends: Ends, ports: Ports, show: Show) -> Refres
     is_dry = request.merge.dry_run
     policy = replace(request.restart, when=NEVER) if is_dry else request.restart
     due = DueOptions(request.force, request.prune_expired, request.recheck, ports.chance())
-    flow = Flow(request.merge, due, ports.verify(request.verify))
+    verify = ports.verify(request.verify)
     with store.run_lock(request.lock_timeout):
         now = ports.now()
         with delivery(
@@ -187,6 +193,9 @@ def run(request: RefreshRequest, ends: Ends, ports: Ports, show: Show) -> Refres
             backs_off=True,
             has_other_work=ends.warms,
         ) as agent:
+            if agent.renews_first:  # so that one restart does for all
+                due = replace(due, ahead=_AHEAD_SECONDS)
+            flow = Flow(request.merge, due, verify)
             left_alone = agent.files if agent.refusal else []
             targets = [item for item in ends.targets if item not in left_alone]
             done = bring(ends.sources, targets, flow, lambda key: store.target(key).leases, now=now)
@@ -203,10 +212,10 @@ def run(request: RefreshRequest, ends: Ends, ports: Ports, show: Show) -> Refres
             _note(store, result, now, is_over=True)
             _checkpoint(store, ports)
         if ends.warms:
-            # Loaded for its target alone: it needs the token cache.
+            # Loaded only for this target: it needs the token cache.
             from ecsauth.app.warm_cache import warm
 
-            # Last: nobody waits for it, and AWS may take its time.
+            # Last: nothing waits for it, and AWS may be slow.
             warmed = warm(ends.sources, ports, force=request.force, dry_run=is_dry)
             result = replace(result, warmed=warmed)
     if request.prometheus is not None:
@@ -217,7 +226,7 @@ def run(request: RefreshRequest, ends: Ends, ports: Ports, show: Show) -> Refres
 
 
 def _note(store: StateStore, result: RefreshResult, now: float, *, is_over: bool) -> None:
-    """Note how the run went; before it is over, only for the targets that were written."""
+    """Record how the run went; before it is over, only for the targets that were written."""
     for item, code in zip(result.brought.results, result.codes):
         if is_over or item.outcome.written:
             note_run(store, item, "", code if is_over else None, now)
@@ -226,7 +235,7 @@ def _note(store: StateStore, result: RefreshResult, now: float, *, is_over: bool
 def _checkpoint(store: StateStore, ports: Ports) -> None:
     if not store.checkpoint():
         ports.warn(
-            f"{store.directory} cannot be written (or not safely, by root), so that every run"
-            " fetches everything again",
-            "name another with --state-dir",
+            f"{store.directory} cannot be written (or not safely, by root), so every run fetches"
+            " everything again",
+            "choose another directory with --state-dir",
         )

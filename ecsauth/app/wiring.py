@@ -1,4 +1,4 @@
-"""Builds the real edges. What takes long to load is loaded when it is needed, and only here."""
+"""Builds the real edges. What is slow to load is loaded only when needed, and only here."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Callable
 
 from ecsauth.app.ports import Ports, Say
 from ecsauth.errors import SourceError, UsageError
+from ecsauth.host.machine import host_chance
 from ecsauth.host.signals import signals_held_off
 from ecsauth.state.store import StateStore
 
@@ -30,7 +31,7 @@ _OWNER_VARIABLE = "ECSAUTH_EXPECTED_BUCKET_OWNER"
 
 @dataclass(frozen=True)
 class SystemEdges:
-    """The edges of this host; `ports.Edges` says what the methods promise."""
+    """The edges of this host; `ports.Edges` documents the methods."""
 
     environment: Mapping[str, str]
     stdin: BinaryIO
@@ -63,7 +64,7 @@ class SystemEdges:
 
             how = publishing
             if how is None:
-                raise UsageError("TARGET is a file here")
+                raise UsageError("TARGET must be a file on this host", reference="usage-target")
             return open_target(
                 url,
                 _with_owner(self.environment, how.bucket_owner),
@@ -122,7 +123,7 @@ class SystemEdges:
         return verify
 
     def state(self, directory: Path) -> StateStore:
-        """Return what is remembered between runs."""
+        """Return the state kept between runs."""
         return StateStore(directory)
 
     def shield(self) -> AbstractContextManager[None]:
@@ -134,7 +135,7 @@ def system_ports(say: Say, stdin: BinaryIO, stdout: Callable[[], BinaryIO], **mo
     """Return the ports of this process.
 
     Args:
-        say: takes what people should know.
+        say: prints a line for the user.
         stdin: standard input.
         stdout: returns standard output.
         more: other fields of `Ports`.
@@ -150,6 +151,7 @@ def system_ports(say: Say, stdin: BinaryIO, stdout: Callable[[], BinaryIO], **mo
         monotonic=time.monotonic,
         sleep=time.sleep,
         chance=_chance,
+        host_chance=host_chance,
         **more,
     )
 
@@ -168,6 +170,6 @@ def _read_base(path: Path) -> bytes:
     from ecsauth.host.atomic_file import read_input
 
     try:
-        return read_input(path, "look at --base")
+        return read_input(path, "check --base")
     except SourceError as error:
         raise error.as_kind(UsageError) from error

@@ -1,4 +1,4 @@
-"""Options that commands share; each has its environment variable, named after it."""
+"""Options shared by commands; each has an environment variable named after it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PREFIX = "ECSAUTH_"
 
 
 class Seconds(click.FloatRange):
-    """A number of seconds in a range; not nan or inf, which float takes."""
+    """A number of seconds in a range; rejects nan and inf, which float accepts."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -46,7 +46,7 @@ class Seconds(click.FloatRange):
 
 
 def option(*names: str, envvar: str = "", **settings: Any) -> Callable[[_F], _F]:
-    """Declare an option whose variable is ``ECSAUTH_`` and its long name."""
+    """Declare an option whose variable is ``ECSAUTH_`` plus its long name."""
     long = next(name for name in names if name.startswith("--"))
     variable = envvar or _PREFIX + long.split("/")[0].lstrip("-").replace("-", "_").upper()
     return click.option(*names, envvar=variable, show_envvar=True, **settings)
@@ -84,11 +84,12 @@ def all_of(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
 
 
 def part(name: str, make: Callable[..., object], *options: Callable[..., Any]) -> Decorator:
-    """Give a command a part of its request, made of several options.
+    """Give a command several options, combined into one part of its request.
 
     Args:
-        name: of the command's parameter that takes the part.
-        make: takes the options' values, under their names, and returns the part.
+        name: the command's parameter that takes the part.
+        make: takes the options' values by name and returns the part; a command without one of
+            the options gets its default.
         options: in the order of the help.
 
     """
@@ -97,7 +98,7 @@ def part(name: str, make: Callable[..., object], *options: Callable[..., Any]) -
     def give(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
         def run(*arguments: Any, **values: Any) -> Any:
-            values[name] = make(**{item: values.pop(item) for item in names})
+            values[name] = make(**{item: values.pop(item) for item in names if item in values})
             return command(*arguments, **values)
 
         decorated: Callable[..., Any] = all_of(*options)(run)
@@ -107,12 +108,12 @@ def part(name: str, make: Callable[..., object], *options: Callable[..., Any]) -
 
 
 def replacing(text: str) -> Callable[[_F], _F]:
-    """Declare --replace, which does what `text` says."""
+    """Declare --replace with `text` as its help."""
     return option("--replace", is_flag=True, help=text)
 
 
 def dry_run(text: str) -> Callable[[_F], _F]:
-    """Declare --dry-run, which does what `text` says."""
+    """Declare --dry-run with `text` as its help."""
     return option("--dry-run", "-n", is_flag=True, help=text)
 
 
@@ -120,7 +121,7 @@ def targets(
     text: str = "A path (one that ends in .json is the agent's JSON file) or s3://BUCKET/KEY. May"
     " be repeated.",
 ) -> Callable[[_F], _F]:
-    """Declare --to; `text` says what it may be."""
+    """Declare --to; `text` says what TARGET may be."""
     return option(
         "--to",
         "targets",
@@ -139,13 +140,13 @@ auth_format = option(
     type=click.Choice(FORMATS),
     default=FORMATS[0],
     show_default=True,
-    help="ECS_ENGINE_AUTH_TYPE; auto is dockercfg, or docker where a login needs it.",
+    help="ECS_ENGINE_AUTH_TYPE; auto uses dockercfg, or docker if a login needs it.",
 )
 select = option(
     "--select",
     metavar="JMESPATH",
     default="",
-    help="Where the login file keeps its entries; by default its auths and credential stores.",
+    help="Path to the entries in the login file; by default its auths and credential stores.",
 )
 helper_timeout = seconds_option(
     "--helper-timeout", 0.1, 3600, 30.0, "How long a credential helper may take."
@@ -153,7 +154,7 @@ helper_timeout = seconds_option(
 lock_timeout = seconds_option(
     "--lock-timeout",
     *(0, 3600, 30.0),
-    "How long to wait for another ecsauth that writes the same target.",
+    "How long to wait for another ecsauth process writing the same target.",
 )
 quiet = option("--quiet", "-q", is_flag=True, help="Print no notes, only warnings and errors.")
 as_json = option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -162,7 +163,7 @@ state_dir = path_option(
     metavar="DIRECTORY",
     default=DEFAULT_STATE_DIR,
     show_default=True,
-    help="Where ecsauth remembers its runs (no secrets).",
+    help="Where ecsauth keeps its state between runs (no secrets).",
 )
 verify_timeout = seconds_option(
     "--verify-timeout", 0.1, 3600, 10.0, "How long each registry may take to verify a login."
@@ -171,29 +172,29 @@ insecure_registry = option(
     "--insecure-registry",
     metavar="HOST[:PORT]",
     multiple=True,
-    help="A registry without trusted TLS, or without TLS; loopback always is. May be repeated.",
+    help="A registry with untrusted TLS or none; loopback always counts. May be repeated.",
 )
 ca_file = path_option(
     "--ca-file",
     metavar="PATH",
-    help="CA certificates (PEM) to trust besides the system's and /etc/docker/certs.d.",
+    help="CA certificates (PEM) to trust besides those of the system and /etc/docker/certs.d.",
 )
 verify_first = option(
     "--verify",
     "verify_first",
     envvar="ECSAUTH_VERIFY",
     type=click.Choice(["refuse", "warn"]),
-    help="Log in to each registry first and leave out what it refuses (the default of a bare"
-    " --verify), or with --verify=warn write it and say so.",
+    help="Log in to each registry first; a login that it refuses is left out (refuse; also a bare"
+    " --verify) or written with a warning (warn).",
 )
 expected_bucket_owner = option(
     "--expected-bucket-owner",
     metavar="ACCOUNT",
     default="",
-    help="The AWS account that a bucket must belong to.",
+    help="The AWS account that must own the bucket.",
 )
 base = path_option(
-    "--base", help="Where all other settings are; by default those in the object stay."
+    "--base", help="File with all other settings; by default those in the object are kept."
 )
 
 
@@ -230,7 +231,7 @@ def _merge_options(auth_format: str, replace: bool, dry_run: bool) -> MergeOptio
 
 
 source_options = part("options", _source_options, select, helper_timeout)
-"""Gives a command `options`: how sources are asked."""
+"""Gives a command `options`: how sources are queried."""
 
 verifying = part("verify", _verify_policy, verify_first, verify_timeout, insecure_registry, ca_file)
 """Gives a command `verify`: whether and how logins are verified before they are written."""
@@ -241,15 +242,19 @@ publishing = part(
     option(
         "--sse",
         type=click.Choice(["AES256", "aws:kms"]),
-        help="How S3 encrypts the object; by default as the bucket says.",
+        help="How S3 encrypts the object; by default as the bucket is configured.",
     ),
     option(
         "--kms-key-id",
         metavar="KEY",
         default="",
-        help="The key for --sse aws:kms; by default AWS's own.",
+        help="KMS key for --sse aws:kms; by default the AWS managed one.",
     ),
-    option("--bucket-key", is_flag=True, help="For --sse aws:kms: one data key for many objects."),
+    option(
+        "--bucket-key",
+        is_flag=True,
+        help="For --sse aws:kms: use an S3 Bucket Key, one data key for many objects.",
+    ),
     expected_bucket_owner,
 )
 """Gives a command `publishing`: how objects in S3 are written."""
@@ -259,7 +264,7 @@ introspection_url = option(
     metavar="URL",
     default=DEFAULT_AGENT_URL,
     show_default=True,
-    help="Where the agent answers.",
+    help="Where the agent's introspection API answers.",
 )
 env_file = option(
     "--env-file",
@@ -269,7 +274,7 @@ env_file = option(
     is_eager=True,
     expose_value=False,
     callback=apply_settings,
-    help="Settings, ECSAUTH_NAME=value each; what the environment has counts more.",
+    help="File of settings, ECSAUTH_NAME=value each; the environment takes precedence.",
 )
 log_format = option(
     "--log-format",
@@ -278,17 +283,17 @@ log_format = option(
     show_default=True,
     expose_value=False,
     callback=lambda _, __, value: set_log_format(value),
-    help="How notes, warnings and errors are written to standard error.",
+    help="Format of notes, warnings and errors on standard error.",
 )
 common = all_of(env_file, log_format)
-"""Gives a command the options that all have."""
+"""Gives a command the options that all commands have."""
 
 
 def is_from_environment(context: click.Context, name: str) -> bool:
-    """Return whether the value of a parameter comes from a variable."""
+    """Return whether a parameter's value comes from a variable."""
     return context.get_parameter_source(name) is ParameterSource.ENVIRONMENT
 
 
 def agent_access(introspection_url: str, service_manager: str | None) -> AgentAccess:
-    """Return where the agent is found."""
+    """Return how to reach the agent."""
     return AgentAccess(introspection_url, service_manager or "")

@@ -1,16 +1,16 @@
-"""Settings, and the file that they may stand in.
+"""Settings, and the settings file.
 
-Of several values for one setting, the first of these counts:
+If a setting has several values, the first of these wins:
 
 1. the option on the command line (``--lock-timeout``);
 2. the environment variable (``ECSAUTH_LOCK_TIMEOUT``);
 3. the same name in the settings file, by default ``/etc/ecsauth/ecsauth.env``;
 4. the default that ``--help`` shows.
 
-The file is read by python-dotenv without interpolation, and it is systemd's ``EnvironmentFile``
-as well (systemd.exec(5)). Both read a line ``NAME=value`` or ``NAME="value"`` without backslashes
-the same way; for any other line there is a warning. Names that are not ours (``AWS_PROFILE``) are
-put into the environment too.
+The file is read by python-dotenv without interpolation, and also by systemd as an
+``EnvironmentFile`` (systemd.exec(5)). Both read a line ``NAME=value`` or ``NAME="value"`` without
+backslashes the same way; any other line causes a warning. Other names (``AWS_PROFILE``) are put
+into the environment too.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ NAMES = frozenset(
         "REGION",
         "REPLACE",
         "RESTART",
+        "RESTART_AFTER_RENEWAL",
         "ROLE_ARN",
         "SELECT",
         "SERVICE_MANAGER",
@@ -92,7 +93,7 @@ NAMES = frozenset(
 """Every variable that a command reads."""
 
 HELPER_NAMES = frozenset({f"{PREFIX}DEBUG", f"{PREFIX}STRICT", f"{PREFIX}TRUSTED_UIDS"})
-"""Those that are no option of a command: the first two docker-credential-ecr-login reads."""
+"""Variables without an option; docker-credential-ecr-login reads the first two."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_LINE = re.compile(
@@ -103,12 +104,12 @@ _COMMENT_BEHIND = re.compile(r"=[^'\"]*\s#")
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """What a settings file says.
+    """The contents of a settings file.
 
     Attributes:
         values: name → value.
-        lines: name → number of its line.
-        warnings: one line each; never a value.
+        lines: name → line number.
+        warnings: one line each; none contains a value.
 
     """
 
@@ -122,10 +123,10 @@ def load_settings(path: Path, *, required: bool) -> SettingsFile:
 
     Args:
         path: the file.
-        required: whether it was asked for, so that its absence is an error.
+        required: whether a missing file is an error, because it was named explicitly.
 
     Raises:
-        UsageError: it cannot be read, others could write it, or a line is no setting.
+        UsageError: it cannot be read, others can write it, or a line is not a setting.
 
     """
     try:
@@ -134,26 +135,37 @@ def load_settings(path: Path, *, required: bool) -> SettingsFile:
     except FileNotFoundError:
         if not required:
             return SettingsFile()
-        raise UsageError(f"{path}: no such settings file", "look at --env-file") from None
+        raise UsageError(
+            "no such settings file",
+            "check --env-file",
+            subject=str(path),
+            reference="settings-file-missing",
+        ) from None
     except OSError as error:
         raise UsageError(
             f"the settings file {path} cannot be read: {error.strerror}",
-            "run it with sudo, or do without it: --env-file ''",
+            "run it with sudo, or run without it: --env-file ''",
+            reference="settings-file-unreadable",
         ) from error
     except UnicodeDecodeError:
-        raise UsageError(f"the settings file {path} is not UTF-8 text", "save it as such") from None
+        raise UsageError(
+            f"the settings file {path} is not UTF-8 text",
+            "save it as UTF-8",
+            reference="settings-file-encoding",
+        ) from None
     except EcsauthError as error:
-        raise UsageError(error.message, "look at --env-file") from error
+        raise error.as_kind(UsageError, hint="check --env-file") from error
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise UsageError(
             f"others can write the settings file {path} (mode {stat.S_IMODE(mode):04o})",
             f"chmod go-w {path}",
+            reference="settings-file-writable",
         )
     return _parse(path, text)
 
 
 def unknown_names(names: Iterable[str], where: str) -> list[str]:
-    """Return a warning for each ``ECSAUTH_`` name that no command reads, the nearest suggested."""
+    """Return a warning for each unknown ``ECSAUTH_`` name, with the nearest known one."""
     warnings = []
     for name in sorted(names):
         if name.startswith(PREFIX) and name not in NAMES | HELPER_NAMES:
@@ -161,8 +173,8 @@ def unknown_names(names: Iterable[str], where: str) -> list[str]:
 
             known = [item[len(PREFIX) :] for item in NAMES]
             near = get_close_matches(name[len(PREFIX) :].upper(), known, 1)
-            lenient = f"; {PREFIX}{near[0]} is meant?" if near else ""
-            warnings.append(f"{where}: {name} is no setting of ecsauth and is ignored{lenient}")
+            guess = f"; did you mean {PREFIX}{near[0]}?" if near else ""
+            warnings.append(f"{where}: {name} is not a setting of ecsauth and is ignored{guess}")
     return warnings
 
 
@@ -170,31 +182,44 @@ def _parse(path: Path, text: str) -> SettingsFile:
     from dotenv.parser import parse_stream
 
     if text.startswith("\ufeff"):
-        raise UsageError(f"{path}:1: a byte order mark", "save it as UTF-8 without BOM")
+        raise UsageError(
+            "the file starts with a byte order mark",
+            "save it as UTF-8 without BOM",
+            subject=f"{path}:1",
+            reference="settings-file-encoding",
+        )
     values: dict[str, str] = {}
     lines: dict[str, int] = {}
     warnings: list[str] = []
     for binding in parse_stream(io.StringIO(text)):
         line = binding.original.line + _leading_lines(binding.original.string)
         if binding.error or (binding.key is not None and not _is_setting(binding.key)):
-            raise UsageError(f"{path}:{line}: not a line NAME=value", "a comment starts with #")
+            raise _invalid_line(path, line, "not a line NAME=value", "start comments with #")
         if binding.key is None:
             continue
         if binding.value is None:
-            raise UsageError(f"{path}:{line}: {binding.key} has no value", f"write {binding.key}=")
+            raise _invalid_line(
+                path, line, f"{binding.key} has no value", f"write {binding.key}=VALUE"
+            )
         if "\0" in binding.value:
-            raise UsageError(f"{path}:{line}: a NUL in the value of {binding.key}", "remove it")
+            raise _invalid_line(
+                path, line, f"the value of {binding.key} contains a NUL character", "remove it"
+            )
         spelled = binding.original.string
         if not _PLAIN_LINE.fullmatch(spelled) or _COMMENT_BEHIND.search(spelled):
             warnings.append(
-                f"{path}:{line}: systemd reads this line otherwise; write {binding.key}=value or"
-                f' {binding.key}="value", without export, backslash or comment behind it'
+                f"{path}:{line}: systemd reads this line differently; write {binding.key}=value or"
+                f' {binding.key}="value", without export, backslashes or a comment after it'
             )
         if binding.key in values:
-            warnings.append(f"{path}:{line}: {binding.key} is there twice; the last counts")
+            warnings.append(f"{path}:{line}: {binding.key} is set twice; the last value is used")
         values[binding.key] = binding.value
         lines[binding.key] = line
     return SettingsFile(values, lines, (*warnings, *unknown_names(values, str(path))))
+
+
+def _invalid_line(path: Path, line: int, what: str, hint: str) -> UsageError:
+    return UsageError(what, hint, subject=f"{path}:{line}", reference="settings-line-invalid")
 
 
 def _is_setting(name: str) -> bool:

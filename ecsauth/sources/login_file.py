@@ -1,4 +1,4 @@
-"""A docker login file as a source, its credential stores asked."""
+"""A docker login file as a source, including its credential stores."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from ecsauth.errors import SourceError
 
 
 class Store(Protocol):
-    """What is asked of a credential store; each raises SourceError."""
+    """The port of a credential store; each method raises SourceError."""
 
     def get(self, server_url: str) -> tuple[str, str] | None:
-        """Return (user name, secret); None if it has none."""
+        """Return (user name, secret) for a registry; None if there is none."""
 
     def list(self) -> dict[str, str]:
-        """Return server URL → user name."""
+        """Return server URL → user name of every login."""
 
 
 @dataclass(frozen=True)
 class _Login:
-    """One registry of the file: its key, its entry, and the helper that keeps its secret."""
+    """One registry of the file: its key, its entry and the helper that keeps its secret."""
 
     text: str
     entry: Mapping[str, Any] = field(repr=False)
@@ -47,7 +47,7 @@ class _Collected:
     notes: list[str] = field(default_factory=list)
 
     def problem(self, error: SourceError) -> None:
-        """Keep an error; the same one said of several registries is kept once."""
+        """Record an error once, even if several registries share it."""
         self.problems.setdefault(str(error), error)
 
 
@@ -55,14 +55,15 @@ class LoginFileSource:
     """A login file.
 
     Args:
-        name: what to call it in messages.
-        load: gives its bytes; raises SourceError.
-        open_store: gives the credential store of a name; raises SourceError.
+        name: for messages.
+        load: returns its bytes; raises SourceError.
+        open_store: returns the credential store of a name; raises SourceError.
         selected: JMESPath for the entries; empty for the file's own shape.
+        ttl: how long logins live that do not tell their end, seconds; 0 for unknown.
 
     """
 
-    fingerprint = ""  # it costs nothing to look at, so it is looked at each time
+    fingerprint = ""  # cheap to read, so it is read every time
 
     def __init__(
         self,
@@ -70,11 +71,13 @@ class LoginFileSource:
         load: Callable[[], bytes],
         open_store: Callable[[str], Store],
         selected: str = "",
+        ttl: int = 0,
     ) -> None:
         self.name = name
         self._load = load
         self._open_store = open_store
         self._selected = selected
+        self._ttl = ttl
         self._stores: dict[str, Store] = {}
 
     def document(self) -> Any:
@@ -87,10 +90,10 @@ class LoginFileSource:
         return parse_document(self._load(), self.name)
 
     def fetch(self) -> Fetched:
-        """Return all logins of the file; an entry that cannot be used is a problem of its own.
+        """Return all logins of the file; each unusable entry becomes a problem.
 
         Raises:
-            SourceError: the file as a whole cannot be used.
+            SourceError: the whole file is unusable.
 
         """
         config = parse_docker_config(self.document(), self.name, self._selected)
@@ -102,11 +105,12 @@ class LoginFileSource:
                 found.problem(error)
         credentials = tuple(filter(None, (_settle(found, same) for same in found.logins.values())))
         if not credentials and not found.problems:
-            raise _no_logins(self.name, config)
-        return Fetched(credentials, tuple(found.problems.values()), tuple(found.notes))
+            raise _no_logins_error(self.name, config)
+        problems, notes = tuple(found.problems.values()), tuple(found.notes)
+        return Fetched(credentials, problems, notes, ttl=self._ttl)
 
     def _logins(self, config: DockerConfig, found: _Collected) -> Iterator[_Login]:
-        """Give each registry that the file knows of, and who keeps its secret.
+        """Yield each registry that the file names, and what keeps its secret.
 
         1. its own helper (``credHelpers``), 2. the store (``credsStore``), 3. its entry.
         """
@@ -127,7 +131,7 @@ class LoginFileSource:
                 yield _Login(key, {}, config.creds_store, key)
 
     def _listed(self, config: DockerConfig, found: _Collected) -> list[str]:
-        """Ask the store what it holds; if it cannot tell, the entries of the file must do."""
+        """List the store's registries; if it cannot list them, rely on the file's entries."""
         if not config.creds_store:
             return []
         try:
@@ -136,7 +140,9 @@ class LoginFileSource:
             if str(error) in found.problems:
                 return []
             if config.auths:
-                found.notes.append(f"asked only for the registries in the file: {error.message}")
+                found.notes.append(
+                    f"only the registries in the file were looked up: {error.message}"
+                )
             else:
                 found.problem(error)
             return []
@@ -144,7 +150,7 @@ class LoginFileSource:
     def _collect(self, found: _Collected, login: _Login) -> None:
         key = parse_auth_key(login.text)
         if key.session:
-            found.notes.append(f"{login.text} is docker login's own session entry: left out")
+            found.notes.append(f"{login.text} is docker login's own session entry: skipped")
             return
         if key.repaired:
             found.notes.append(f"{login.text} becomes {key.text}: {key.repaired}")
@@ -159,10 +165,12 @@ class LoginFileSource:
                     " taken from the file"
                 )
         if credential is None:
-            raise _nothing_for(key, login)
+            raise _no_login_error(key, login)
         if credential.login == (credential.username, "", "", ""):
             raise SourceError(
-                f"{key.registry}: a user name without a password", f"docker login {key.registry}"
+                f"{key.registry}: a user name without a password",
+                f"docker login {key.registry}",
+                reference="login-incomplete",
             )
         found.logins.setdefault(key.match, []).append(with_known_expiry(credential))
 
@@ -196,38 +204,46 @@ def _match(text: str) -> str:
         return text
 
 
-def _no_logins(name: str, config: DockerConfig) -> SourceError:
+def _no_logins_error(name: str, config: DockerConfig) -> SourceError:
     if config.creds_store:
         return SourceError(
             f"{name} names no registries, and docker-credential-{config.creds_store} lists none",
             "name them under credHelpers, or log in: docker login REGISTRY",
+            reference="login-file-empty",
         )
-    return SourceError(f"{name} holds no logins", "log in first: docker login REGISTRY")
+    return SourceError(
+        f"{name} holds no logins",
+        "log in first: docker login REGISTRY",
+        reference="login-file-empty",
+    )
 
 
-def _nothing_for(key: AuthKey, login: _Login) -> SourceError:
+def _no_login_error(key: AuthKey, login: _Login) -> SourceError:
     if login.helper and parse_ecr_host(key.registry):
         return SourceError(
             f"{key.registry}: docker-credential-{login.helper} gave no login for it",
-            "it lacks AWS credentials or a permission, see ~/.ecr/log; the agent itself needs no"
-            " login here where the instance role reaches this registry",
+            "it lacks AWS credentials or a permission, see ~/.ecr/log; the agent needs no login if"
+            " the instance role can pull from this registry",
+            reference="helper-no-login",
         )
     if login.helper:
         return SourceError(
             f"{key.registry}: docker-credential-{login.helper} has no login for it",
             f"docker login {key.registry}",
+            reference="helper-no-login",
         )
     return SourceError(
-        f"{key.registry}: its entry is empty, so its secret is in a credential store of the"
-        " machine or user that logged in",
+        f"{key.registry}: its entry is empty: the secret is in a credential store of the machine"
+        " or user that logged in",
         f"run docker login {key.registry} here, as the user who runs this",
+        reference="login-entry-empty",
     )
 
 
 def _settle(found: _Collected, same: Sequence[Credential]) -> Credential | None:
-    """Choose among the logins of one registry: the key as it stands, a mended one, a widened one.
+    """Choose among the logins of one registry: an exact key first, then a corrected, a broadened.
 
-    Logins of the same rank that differ are a problem: the agent would take either.
+    Differing logins of the same rank are a problem: the agent would pick one at random.
     """
     best = min(item.auth_key.rank for item in same)
     first, *others = [item for item in same if item.auth_key.rank == best]
@@ -237,14 +253,15 @@ def _settle(found: _Collected, same: Sequence[Credential]) -> Credential | None:
         found.problem(
             SourceError(
                 f"{first.registry}: two entries, {one} and {two}, hold different logins, and the"
-                " agent would take either",
+                " agent would pick one at random",
                 "remove one of them",
+                reference="login-ambiguous",
             )
         )
         return None
     for item in same:
         if item.auth_key.rank > best and not item.same_login(first):
             found.notes.append(
-                f"{item.auth_key.spelled} is left out: {first.auth_key.spelled} counts"
+                f"{item.auth_key.spelled} is skipped: {first.auth_key.spelled} takes precedence"
             )
     return first

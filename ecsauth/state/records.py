@@ -1,7 +1,7 @@
-"""What is remembered of a target and of the agent: small values, one owner each.
+"""The state of targets and of the agent, as small values with one owner each.
 
-No secret is in them: logins and texts are remembered as digests, keyed by the record's salt. Times
-are Unix seconds.
+They contain no secret: logins and texts are kept as digests, keyed by the record's salt. Times are
+Unix seconds.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ecsauth.credentials.freshness import Leases
+from ecsauth.credentials.freshness import Leases, RunningLogin
 
+_DAY = 24 * 3600
 NO_FILE = "none"
-"""In place of a digest: there was no file."""
+"""Stands for the digest of a file that did not exist."""
 
 
 @dataclass(frozen=True)
 class RunHistory:
-    """How the commands that worked on a target ended.
+    """The results of the commands that processed a target.
 
     Attributes:
-        last_run: when one last worked on it; None if never.
-        last_code: that command's exit code.
-        last_success: when one last ended with 0.
+        last_run: when a command last processed it; None if never.
+        last_code: exit code of that command.
+        last_success: when a command last ended with exit code 0.
         last_write: when the target was last written.
         sources: key as the agent compares it → the source that supplied its login.
 
@@ -52,11 +53,14 @@ class Delivery:
     """What the agent has yet to read of a target.
 
     Attributes:
-        is_pending: the target was written, and the agent was not seen to run with it since.
-        read: digest of the settings that the agent was last seen to run with.
+        is_pending: the target was written, and the agent has not been seen running with it yet.
+        read: digest of the settings that the agent was last seen running with.
         written: digest of the text that was written last.
-        before: digest of the text that the agent ran with before, which is kept beside the target;
-            `NO_FILE` if there was no file, empty if unknown.
+        before: digest of the text that the agent ran with before (its backup is beside the
+            target); `NO_FILE` if there was no file, empty if unknown.
+        running: match → login that the agent was last seen running with.
+        restart_at: when to restart the agent for a renewal that it has not read yet; None if there
+            is no such renewal.
 
     """
 
@@ -64,18 +68,20 @@ class Delivery:
     read: str = ""
     written: str = ""
     before: str = ""
+    running: Mapping[str, RunningLogin] = field(default_factory=dict)
+    restart_at: int | None = None
 
 
 @dataclass(frozen=True)
 class TargetRecord:
-    """Everything that is remembered of one target.
+    """The state of one target.
 
     Attributes:
-        history: of the runs.
+        history: results of the runs.
         leases: what each source last returned.
         delivery: what the agent has yet to read.
-        copied: for a whole file pulled from S3: digest of the text and ETag of the object, with a
-            blank between them.
+        copied: for a whole file pulled from S3: digest of the text and ETag of the object,
+            separated by a space.
 
     """
 
@@ -94,13 +100,14 @@ class AgentRestarts:
     """The restarts of the agent by ecsauth.
 
     Attributes:
-        last_restart: when the last one was; None if never.
-        failures: restarts that failed since one succeeded.
-        refused: attempts that did not touch the agent since one succeeded.
-        begun: the agent's incarnation before a restart that is not proved yet; else empty.
-        begun_arn: its container instance then; empty if unknown.
-        boot: of the host, during which that restart began.
+        last_restart: when the agent was last restarted; None if never.
+        failures: failed restarts since the last success.
+        refused: refused restarts, which did not touch the agent, since the last success.
+        begun: the agent's incarnation before a restart that is not confirmed yet; else empty.
+        begun_arn: its container instance at that time; empty if unknown.
         drained: ARN of the container instance that ecsauth has set to DRAINING; else empty.
+        confirm: the last restart succeeded, and the next run checks that the agent still runs.
+        times: when the agent was restarted in the last 24 hours.
 
     """
 
@@ -109,5 +116,14 @@ class AgentRestarts:
     refused: int = 0
     begun: str = ""
     begun_arn: str = ""
-    boot: str = ""
     drained: str = ""
+    confirm: bool = False
+    times: tuple[int, ...] = ()
+
+    def restarted_at(self, now: float) -> AgentRestarts:
+        """Return the record with one more restart, without those older than a day."""
+        return replace(self, times=(*self.times_since(now), int(now)))
+
+    def times_since(self, now: float) -> tuple[int, ...]:
+        """Return the restarts of the 24 hours before `now` (Unix seconds)."""
+        return tuple(item for item in self.times if now - _DAY < item <= now)

@@ -1,4 +1,4 @@
-"""The state file: parsed once a run, written at the checkpoints.
+"""The state file: parsed once per run, written at checkpoints.
 
 ``STATE_DIR/state.json``, 0600::
 
@@ -13,8 +13,8 @@
           "logins": {"HOST": {"digest": "…", "expires_at": 1800043200}}}}}},
      "agent": {"last_restart": 1800000000, "failures": 0}}
 
-A state file that is missing, torn or of another version counts as empty. So does, for root, one in
-a directory that other users could change.
+A state file that is missing, malformed or of another version counts as empty. So does, for root,
+one in a directory that other users could change.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Callable
 
-from ecsauth.credentials.freshness import Lease, Leases, LoginRecord
+from ecsauth.credentials.freshness import Lease, Leases, LoginRecord, RunningLogin
 from ecsauth.credentials.json_text import JSONTextError, loads
 from ecsauth.errors import EcsauthError, LockTimeoutError, TargetError
 from ecsauth.host.atomic_file import read_state as read_file
@@ -43,12 +43,12 @@ _LOCK_SECONDS = 5.0
 class StateStore:
     """The state of this host, as one run sees it.
 
-    It is parsed at the first question. Changes are kept in memory until `checkpoint` writes them;
-    what another process wrote about other targets in the meantime is preserved.
+    It is parsed on first use. Changes are kept in memory until `checkpoint` writes them, which
+    preserves what another process wrote about other targets in the meantime.
 
     Args:
-        directory: where the state file is; made at the first checkpoint.
-        new_salt: returns a key for digests.
+        directory: directory of the state file; created at the first checkpoint.
+        new_salt: returns a new key for digests.
 
     """
 
@@ -57,7 +57,7 @@ class StateStore:
     ) -> None:
         self.directory = directory
         self.is_durable = True
-        """False once a checkpoint could not be written: the state ends with this run."""
+        """False if the last checkpoint could not be written: the state is lost after this run."""
         self._path = directory / "state.json"
         self._new_salt = new_salt
         self._known: dict[str, dict[str, Any]] | None = None
@@ -68,7 +68,7 @@ class StateStore:
         self._is_agent_changed = False
 
     def target(self, key: str) -> TargetRecord:
-        """Return what is known of a target; it always has a salt. Never raises."""
+        """Return the record of a target; it always has a salt. Never raises."""
         if key not in self._targets:
             record = _target_record(self._entries()["targets"].get(key))
             if not record.leases.salt:
@@ -77,14 +77,14 @@ class StateStore:
         return self._targets[key]
 
     def put(self, key: str, record: TargetRecord) -> None:
-        """Take over what is known of a target from now on."""
+        """Set the record of a target."""
         if record != self.target(key):
             self._targets[key] = record
             self._changed.add(key)
 
     @property
     def agent(self) -> AgentRestarts:
-        """What is known of restarts."""
+        """The record of the agent's restarts."""
         if self._agent is None:
             self._agent = _agent_restarts(self._entries()["agent"])
         return self._agent
@@ -96,7 +96,7 @@ class StateStore:
             self._is_agent_changed = True
 
     def checkpoint(self) -> bool:
-        """Write what has changed; False if it cannot be written, which is not an error."""
+        """Write the changes; return False if they cannot be written, which is not an error."""
         if not self._changed and not self._is_agent_changed:
             return self.is_durable
         try:
@@ -118,9 +118,9 @@ class StateStore:
 
     @contextlib.contextmanager
     def run_lock(self, timeout: float) -> Iterator[None]:
-        """Let one run work at a time: the next one finds done what this one did.
+        """Allow one run at a time, so that the next one sees the results of this one.
 
-        Where the state cannot be kept, nothing is locked either.
+        If the state directory cannot be used, nothing is locked.
 
         Raises:
             LockTimeoutError: another run took longer than `timeout` seconds.
@@ -152,16 +152,20 @@ class StateStore:
 
 
 def make_directory(directory: Path) -> None:
-    """Make the state directory, if it is missing.
+    """Create the state directory if it does not exist.
 
     Raises:
-        OSError: it cannot be made.
-        TargetError: we are root, and other users could replace it.
+        OSError: it cannot be created.
+        TargetError: ecsauth runs as root, and other users could replace the directory.
 
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if reason := _untrusted_reason(directory):
-        raise TargetError(f"refusing to write to {directory} as root: {reason}")
+        raise TargetError(
+            f"refusing to write to {directory} as root: {reason}",
+            "fix its owner or mode, or set ECSAUTH_TRUSTED_UIDS",
+            reference="directory-untrusted",
+        )
 
 
 def _parse(directory: Path, path: Path) -> dict[str, dict[str, Any]]:
@@ -180,7 +184,7 @@ def _untrusted_reason(directory: Path) -> str:
 
 
 def _identity_of(path: Path) -> tuple[int, ...]:
-    """Return what changes whenever the file is replaced; empty if it is missing."""
+    """Return a value that changes whenever the file is replaced; empty if it does not exist."""
     try:
         status = path.stat()
     except OSError:
@@ -207,7 +211,11 @@ def _target_record(entry: Any) -> TargetRecord:
         _leases(entry),
         Delivery(
             entry.get("agent_pending") is True,
-            *(_text(entry, name) for name in ("agent_read", "written", "before")),
+            _text(entry, "agent_read"),
+            _text(entry, "written"),
+            _text(entry, "before"),
+            _running(entry.get("running")),
+            _time(entry, "restart_at"),
         ),
         _text(entry, "whole"),
     )
@@ -227,21 +235,29 @@ def _target_json(record: TargetRecord) -> dict[str, Any]:
         "agent_read": delivery.read,
         "written": delivery.written,
         "before": delivery.before,
+        "running": {match: asdict(item) for match, item in delivery.running.items()},
+        "restart_at": delivery.restart_at,
         "whole": record.copied,
     }
 
 
 def _agent_restarts(entry: Mapping[str, Any]) -> AgentRestarts:
+    known = entry.get("times")
+    times: list[Any] = known if isinstance(known, list) else []
     return AgentRestarts(
         _time(entry, "last_restart"),
         _time(entry, "failures") or 0,
         _time(entry, "refused") or 0,
-        *(_text(entry, name) for name in ("begun", "begun_arn", "boot", "drained")),
+        _text(entry, "begun"),
+        _text(entry, "begun_arn"),
+        _text(entry, "drained"),
+        entry.get("confirm") is True,
+        tuple(item for item in times if isinstance(item, int) and 0 <= item < 2**40),
     )
 
 
 def _leases(entry: Mapping[str, Any]) -> Leases:
-    """Read the leases; a malformed one is left out, so that its source is asked again."""
+    """Read the leases; a malformed one is dropped, so its source is fetched again."""
     salt, leases = entry.get("salt"), entry.get("leases")
     if not isinstance(salt, str) or not isinstance(leases, dict):
         return Leases()
@@ -262,8 +278,20 @@ def _lease(entry: Any) -> Lease | None:
     for match, item in entry["logins"].items():
         if not isinstance(item, dict) or not isinstance(item.get("digest"), str):
             return None
-        logins[match] = LoginRecord(item["digest"], _time(item, "expires_at"))
+        times = (_time(item, "expires_at"), _time(item, "issued_at"))
+        logins[match] = LoginRecord(item["digest"], *times, item.get("has_changed") is True)
     return Lease(source, fetched_at, refresh_at, version, logins)
+
+
+def _running(entry: Any) -> dict[str, RunningLogin]:
+    """Read the logins that the agent runs with; a malformed entry makes all unknown."""
+    found = {}
+    for match, item in entry.items() if isinstance(entry, dict) else ():
+        if not isinstance(item, dict):
+            return {}
+        texts = (_text(item, "user"), _text(item, "digest"))
+        found[match] = RunningLogin(*texts, _time(item, "issued_at"), _time(item, "expires_at"))
+    return found
 
 
 def _text(entry: Mapping[str, Any], name: str) -> str:

@@ -15,6 +15,9 @@ AUTO, ALWAYS, NEVER = "auto", "always", "never"
 POLICIES = (AUTO, ALWAYS, NEVER)
 """Values of ``--restart``; also of `RestartPolicy.when`."""
 
+LATE, AT_ONCE = "late", "at-once"
+"""Values of ``--restart-after-renewal``, and of `RestartPolicy.renewal`."""
+
 AGENT_FILES, ANY_FILE = "agent-files", "any-file"
 """Values of `RestartPolicy.scope`."""
 
@@ -34,6 +37,8 @@ class RestartPolicy:
         force: restart even if tasks may be lost, and as often as asked.
         timeout: seconds that the agent has to come back.
         min_interval: seconds between two restarts; each failure doubles it.
+        renewal: ``late``: a mere renewal of tokens waits until a quarter to a fifth of the life of
+            what the agent runs with is left; ``at-once``: it does not wait.
         drain: seconds for draining the instance first; None does not drain.
 
     """
@@ -44,10 +49,13 @@ class RestartPolicy:
     timeout: float = 60.0
     min_interval: float = MIN_INTERVAL
     drain: float | None = None
+    renewal: str = AT_ONCE
 
     def __post_init__(self) -> None:
         if self.when not in POLICIES or self.scope not in (AGENT_FILES, ANY_FILE):
             raise UsageError("a restart policy is auto, always or never")
+        if self.renewal not in (LATE, AT_ONCE):
+            raise UsageError("a renewal restarts the agent late or at-once")
         if self.timeout <= 0 or self.min_interval < 0 or (self.drain or 1) <= 0:
             raise UsageError("a restart needs time", "give --timeout and --drain-timeout seconds")
 

@@ -27,6 +27,9 @@ class Observation:
         cluster: its name; empty if it does not answer.
         version: of the agent; empty if it does not answer.
         running_tasks: None if it does not answer.
+        starting_tasks: how many of them are on their way up.
+        changed: names of variables, other than the credential settings, that its next container
+            would get with other values.
 
     """
 
@@ -39,6 +42,8 @@ class Observation:
     cluster: str = ""
     version: str = ""
     running_tasks: int | None = None
+    starting_tasks: int = 0
+    changed: tuple[str, ...] = ()
 
 
 class Agent(Protocol):
@@ -63,6 +68,12 @@ class Agent(Protocol):
 
     def restart(self) -> bool:
         """Make it read its settings; False if the restart only waits its turn."""
+
+    def is_stopped(self) -> bool:
+        """Return whether somebody has stopped it by intention."""
+
+    def is_supervised(self) -> bool:
+        """Return whether something would start it again if it ended."""
 
     def start_if_blocked(self) -> None:
         """Help it up if something else than itself holds it up; never raises."""
@@ -136,6 +147,9 @@ class AgentOutcome:
         said: one line for people; empty if there is nothing to say.
         error: why it is not as it should be.
         is_done: whether the agent was restarted and has proved itself.
+        is_queued: whether the restart only waits its turn, so that nothing is proved yet.
+        is_down: whether the agent did not come back even with the file before.
+        seen: how the agent was seen, if it runs with what is in the target.
 
     """
 
@@ -144,6 +158,9 @@ class AgentOutcome:
     said: str = ""
     error: EcsauthError | None = None
     is_done: bool = False
+    is_queued: bool = False
+    is_down: bool = False
+    seen: Observation | None = None
 
 
 @dataclass(frozen=True)
@@ -158,6 +175,7 @@ class RestartPorts:
         warn: the same, for what they should not miss.
         begin: called right before the agent is touched, with the history so far.
         shield: holds off signals for the ``with`` block, where half done is worse than late.
+        may_wait: whether a later run may restart the agent as well.
         has_memory: whether the history outlives this run.
         drainer: empties the instance before a restart; None does not.
 
@@ -171,6 +189,7 @@ class RestartPorts:
     begin: Callable[[RestartHistory, UnprovedRestart], None] = lambda _, __: None
     shield: Callable[[], AbstractContextManager[None]] = nullcontext
     has_memory: bool = True
+    may_wait: bool = False
     drainer: Drainer | None = None
 
 

@@ -10,8 +10,11 @@ _POLL_SECONDS = 0.5
 _START_SECONDS = 3.0
 
 
-def prove(case: Case, before: Observation, is_in_sync: IsInSync) -> str:
-    """Wait until the agent has come back and stays; return why not, empty if it has.
+def prove(case: Case, before: Observation, is_in_sync: IsInSync) -> tuple[str, Observation]:
+    """Wait until the agent has come back and stays.
+
+    Returns:
+        Why it has not, empty if it has; and how it was seen last.
 
     Raises:
         NewInstanceError: it came back as another container instance.
@@ -20,22 +23,22 @@ def prove(case: Case, before: Observation, is_in_sync: IsInSync) -> str:
     around, timeout = case.around, case.policy.timeout
     end = around.monotonic() + timeout
     good: tuple[float, str] | None = None
-    started_at_tick = around.monotonic()
+    unblocked = around.monotonic()
     while True:
         seen = case.agent.observe()
         why = _what_lacks(seen, before, is_in_sync)
         now = around.monotonic()
-        if not seen.incarnation and now - started_at_tick >= _START_SECONDS:
+        if not seen.incarnation and now - unblocked >= _START_SECONDS:
             case.agent.start_if_blocked()
-            started_at_tick = now
+            unblocked = now
         if why:
             good = None
         elif good is None or good[1] != seen.incarnation:
             good = (now, seen.incarnation)
         elif now - good[0] >= _STABLE_SECONDS:
-            return ""
+            return "", seen
         if now >= end and (why or now >= end + 2 * _STABLE_SECONDS):
-            return f"{why or 'it does not stay up'} ({timeout:g} s)"
+            return f"{why or 'it does not stay up'} ({timeout:g} s)", seen
         around.sleep(_POLL_SECONDS)
 
 

@@ -21,7 +21,7 @@ _HOUR = 3600
 
 
 def show_status(result: StatusResult) -> None:
-    """Print the screen of status: in colour on a terminal, else as lines."""
+    """Print the screen of status: in colour on a terminal, as lines elsewhere."""
     if _is_rich_terminal():
         from rich.console import Console  # only on a terminal
 
@@ -31,7 +31,7 @@ def show_status(result: StatusResult) -> None:
 
 
 def _is_rich_terminal() -> bool:
-    """Return whether stdout is a terminal that can show the bars."""
+    """Return whether stdout is a terminal that can show the bars (UTF-8)."""
     if sys.stdout is None or not sys.stdout.isatty():
         return False
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
@@ -51,7 +51,7 @@ def plain_lines(target: TargetStatus, agent: AgentStatus | None, now: float) -> 
 
 
 def agent_lines(agent: AgentStatus) -> list[str]:
-    """Return what there is to say of the agent."""
+    """Return the lines about the agent."""
     return [f"agent: {line}" for line, _ in _agent_words(agent)]
 
 
@@ -76,7 +76,7 @@ def print_screen(
 
 
 def _registry(item: RegistryStatus, now: float) -> Text:
-    """Return two lines: the registry, for ECR's names are long, and what there is to say of it."""
+    """Return the registry on a line of its own, because ECR's names are long, then its details."""
     from rich.text import Text
 
     text = Text("  ").append(printable(item.registry), style="cyan")
@@ -107,7 +107,7 @@ def _target_words(target: TargetStatus) -> str:
     if not target.exists:
         return "there is no such file"
     if not target.auth_type and not target.registries and not target.fault:
-        return "the settings are not there: the agent pulls anonymously"
+        return "the settings are missing: the agent pulls anonymously"
     parts = [
         target.auth_type,
         count(len(target.registries), "registry", "registries"),
@@ -125,31 +125,39 @@ def _run_words(target: TargetStatus) -> list[str]:
 
 
 def _agent_words(agent: AgentStatus) -> list[tuple[str, bool]]:
-    """Return what there is to say of the agent, and whether it is bad news."""
+    """Return the lines about the agent, and whether each is bad news."""
     lines = []
     if agent.answers:
         tasks = "?" if agent.running_tasks is None else agent.running_tasks
         version = agent.version.removeprefix("Amazon ECS Agent - ")
         lines.append((f"{version}, cluster {agent.cluster}, {tasks} tasks running", False))
-        lines.append((agent.arn or "it has not registered yet", False))
+        lines.append((agent.arn or "not registered yet", False))
     else:
         lines.append(("does not answer", True))
     if agent.pending:
-        lines.append(("RESTART PENDING: it runs with other logins than the file has", True))
+        lines.append(("RESTART PENDING: its logins differ from those in the file", True))
     elif agent.pending is False:
-        lines.append(("runs with the logins that the file has", False))
+        lines.append(("runs with the logins in the file", False))
     if agent.started_at is not None:
         lines.append((f"started {moment(agent.started_at)}", False))
     word = _restart_word(agent.restart)
     lines.append((f"a restart is {word}: {agent.reason}", agent.restart == UNSAFE))
     if agent.last_restart is not None:
-        failed = f", {agent.failures} failed since one went well" if agent.failures else ""
-        lines.append((f"last restarted by ecsauth {moment(agent.last_restart)}{failed}", False))
+        failed = f", {agent.failures} failed since the last success" if agent.failures else ""
+        often = count(agent.restarts_in_24_hours, "restart")
+        said = f"last restarted by ecsauth {moment(agent.last_restart)}, {often} in 24 h{failed}"
+        lines.append((said, False))
+    if agent.runs_with:
+        until = "" if agent.good_until is None else f", good until {moment(agent.good_until)}"
+        lines.append((f"runs with {count(len(agent.runs_with), 'login')}{until}", False))
+    if agent.next_restart is not None:
+        when = moment(agent.next_restart)
+        lines.append((f"next restart expected {when} {agent.next_restart_reason}", False))
     return lines
 
 
 def _restart_word(outcome: str) -> str:
-    words = {SAFE: "safe", UNSAFE: "UNSAFE", NOT_RUNNING: "no risk"}
+    words = {SAFE: "safe", UNSAFE: "UNSAFE", NOT_RUNNING: "harmless"}
     return words.get(outcome, "of unknown risk")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from ecsauth.agent.container import inspect_agent, read_attributes
 from ecsauth.agent.datadir import NOT_RUNNING, SAFE, UNKNOWN, UNSAFE, judge
-from ecsauth.agent.introspection import count_running_tasks, count_tasks, read_metadata
+from ecsauth.agent.introspection import TaskCounts, count_tasks, read_metadata, read_tasks
 from ecsauth.errors import EcsauthError
 
 BIND: dict[str, Any] = {"Type": "bind", "Source": "/var/lib/ecs/data", "Destination": "/data"}
@@ -82,21 +82,27 @@ def test_without_docker_the_verdict_is_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "count"),
+    ("document", "running", "starting"),
     [
-        ({"Tasks": None}, 0),
-        ({}, 0),
-        ({"Tasks": []}, 0),
-        ({"Tasks": [{"KnownStatus": "RUNNING"}, {"KnownStatus": "STOPPED"}, {}, None]}, 3),
-        ({"Tasks": [{"KnownStatus": "PENDING", "DesiredStatus": "STOPPED"}]}, 1),
+        ({"Tasks": None}, 0, 0),
+        ({}, 0, 0),
+        ({"Tasks": []}, 0, 0),
+        ({"Tasks": [{"KnownStatus": "RUNNING"}, {"KnownStatus": "STOPPED"}, {}, None]}, 3, 1),
+        ({"Tasks": [{"KnownStatus": "PENDING", "DesiredStatus": "STOPPED"}]}, 1, 0),
+        ({"Tasks": [{"KnownStatus": "PENDING", "DesiredStatus": "RUNNING"}]}, 1, 1),
+        ({"Tasks": [{"KnownStatus": "RUNNING", "Containers": [{"KnownStatus": ""}]}]}, 1, 1),
+        ({"Tasks": [{"KnownStatus": "RUNNING", "Containers": [{"KnownStatus": "RUNNING"}]}]}, 1, 0),
+        ({"Tasks": [{"KnownStatus": "STOPPED", "Containers": [{"KnownStatus": ""}]}]}, 0, 0),
     ],
 )
-def test_tasks_that_are_not_stopped_run(document: dict[str, Any], count: int) -> None:
-    assert count_tasks(document) == count
+def test_tasks_that_are_not_stopped_run(
+    document: dict[str, Any], running: int, starting: int
+) -> None:
+    assert count_tasks(document) == TaskCounts(running, starting)
 
 
 def test_tasks_that_are_no_list_are_no_count() -> None:
-    with pytest.raises(EcsauthError, match="no list"):
+    with pytest.raises(EcsauthError, match="not a list"):
         count_tasks({"Tasks": "x"})
 
 
@@ -132,7 +138,7 @@ def test_introspection(monkeypatch: pytest.MonkeyPatch) -> None:
     with agent_api(metadata=json.dumps(metadata), tasks='{"Tasks": null}') as url:
         found = read_metadata(f"{url}/")
         assert (found.cluster, found.arn, found.version) == ("prod", "arn:x", "v1")
-        assert count_running_tasks(url) == 0
+        assert read_tasks(url) == TaskCounts(0, 0)
 
 
 def test_agent_that_has_not_registered() -> None:

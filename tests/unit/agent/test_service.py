@@ -67,12 +67,16 @@ def test_systemd_brings_back_a_unit_that_has_failed_too_often() -> None:
     ]
 
 
-def test_what_systemctl_says_is_passed_on() -> None:
+@pytest.mark.parametrize(("user", "words"), [(0, "journalctl"), (1000, "sudo")])
+def test_what_systemctl_says_is_passed_on(
+    monkeypatch: pytest.MonkeyPatch, user: int, words: str
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: user)
     command = "systemctl --job-mode=ignore-dependencies restart ecs.service"
     run = Recorder({command: Completed(4, "Interactive authentication required.")})
     with pytest.raises(AgentError, match=r"failed \(4\): Interactive authentication") as caught:
         Systemd(run).restart()
-    assert "root" in caught.value.hint
+    assert words in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -273,5 +277,5 @@ def test_windows_is_told_the_right_way() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 4
     assert len(done.stderr.splitlines()) == 1
-    assert "ECS_ENGINE_AUTH_DATA" in done.stderr
-    assert "Restart-Service AmazonECS" in done.stderr
+    assert "convert --output powershell" in done.stderr
+    assert "as Administrator" in done.stderr

@@ -129,7 +129,7 @@ def test_date_of_the_members_is_source_date_epoch(
 
 
 @pytest.mark.parametrize("text", ["-1", "1.5", "now", "²", str(8**11), "9" * 5000])
-def test_date_that_is_none_is_refused(
+def test_invalid_date_is_refused(
     ecsauth: RunProgram, target: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
@@ -160,14 +160,14 @@ def test_dry_run_writes_nothing(ecsauth: RunProgram, target: Path) -> None:
     assert result.out.startswith("standard output: would be written: ")
 
 
-def test_missing_directory_is_said(ecsauth: RunProgram, tmp_path: Path) -> None:
+def test_missing_directory_is_reported(ecsauth: RunProgram, tmp_path: Path) -> None:
     for options in ([], ["-n"]):
         result = ecsauth("bundle", tmp_path / "no" / "docker.tar.gz", *options)
         assert result.code == 4
         assert f"the directory {tmp_path}/no does not exist; create it first" in result.errors[0]
 
 
-def test_directory_in_place_of_the_archive_is_said(ecsauth: RunProgram, target: Path) -> None:
+def test_directory_in_place_of_the_archive_is_reported(ecsauth: RunProgram, target: Path) -> None:
     target.mkdir()
     result = ecsauth("bundle", target)
     assert result.code == 4
@@ -190,7 +190,7 @@ def test_dash_is_standard_output() -> None:
     assert done.stderr == b""
 
 
-def test_full_disk_is_said() -> None:
+def test_full_disk_is_reported() -> None:
     command = [sys.executable, "-m", "ecsauth", "bundle", "-"]
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE)

@@ -52,6 +52,7 @@ class FakeAgent:
     restarts: int = 0
     looks: int = 0
     refusal: RestartRefusedError | None = None
+    stopped: bool = False
     before_restart: Callable[[], object] = lambda: None
     after_restart: Callable[[], object] = lambda: None
     command: str = "restart it"
@@ -79,6 +80,12 @@ class FakeAgent:
 
     def start_if_blocked(self) -> None:
         pass
+
+    def is_stopped(self) -> bool:
+        return self.stopped
+
+    def is_supervised(self) -> bool:
+        return True
 
     def restart(self) -> bool:
         self.before_restart()
@@ -172,8 +179,33 @@ def test_idle_run_does_not_observe_the_agent(bench: Bench) -> None:
     assert bench.agent.restarts == 1
     assert not bench.known.delivery.is_pending
     looks = bench.agent.looks
+    assert bench.restarts.confirm
     assert bench.refresh("a.io").exit_code == 0
-    assert bench.agent.looks == looks
+    assert bench.agent.looks == looks + 1  # once more after a restart
+    assert not bench.restarts.confirm
+    assert bench.refresh("a.io").exit_code == 0
+    assert bench.agent.looks == looks + 1
+
+
+def test_agent_that_fell_after_its_proof_gets_the_file_before(bench: Bench) -> None:
+    bench.refresh("a.io")
+    bench.refresh("a.io")
+    good = bench.file.read_bytes()
+    bench.refresh("b.io")
+    assert bench.agent.restarts == 2
+    fallen = Observation(RestartVerdict(NOT_RUNNING, "exited (1)"))
+    up, bench.agent.look_now = bench.agent.look_now, fallen
+    bench.agent.stopped = True  # by intention: nothing is to be done
+    bench.refresh("b.io")
+    assert not bench.restarts.confirm
+    assert bench.agent.restarts == 2
+    bench.agent.look_now, bench.agent.stopped = up, False
+    bench.refresh("c.io")
+    bench.agent.look_now = fallen
+    with pytest.raises(AgentError, match=r"exited.*the file before is restored"):
+        bench.refresh("c.io")
+    assert b"b.io" in bench.file.read_bytes()
+    assert good != bench.file.read_bytes()
 
 
 def test_idle_run_parses_the_state_once_and_writes_it_once(
@@ -183,6 +215,7 @@ def test_idle_run_parses_the_state_once_and_writes_it_once(
     bench.refresh("a.io")
     assert bench.agent.restarts == 1
     assert counts == {"read": 1, "write": 4}
+    bench.refresh("a.io")
     counts.update(read=0, write=0)
     bench.refresh("a.io")
     assert counts == {"read": 1, "write": 1}
@@ -231,7 +264,7 @@ def test_file_that_was_edited_since_is_not_restored(bench: Bench) -> None:
     bench.agent.after_restart = lambda: bench.file.write_text("ECS_CLUSTER=edited\n")
     done = bench.refresh("poison.io")
     assert done.exit_code == 6
-    assert "was changed by somebody else since, and the agent runs again" in error_of(done)
+    assert "has been changed since, and the agent runs again" in error_of(done)
     assert bench.file.read_text() == "ECS_CLUSTER=edited\n"
 
 
@@ -263,6 +296,7 @@ def test_agent_s_own_file_is_delivered(bench: Bench, monkeypatch: pytest.MonkeyP
     assert done.agent
     assert "runs with this, the same instance" in done.agent.said
     assert done.care[0].next_step == ""
+    bench.refresh("a.io", scope=AGENT_FILES)
     looks = bench.agent.looks
     done = bench.refresh("b.io", scope=AGENT_FILES, when=NEVER)
     assert (done.exit_code, bench.agent.looks) == (0, looks)
@@ -313,20 +347,28 @@ def test_restart_command_says_whether_the_agent_was_restarted(bench: Bench) -> N
 
 
 @pytest.mark.parametrize(
-    ("started", "settings", "expected"),
+    ("started", "settings", "env_file", "expected"),
     [
-        (0.0, UP.settings, False),
-        (4e9, UP.settings, True),
-        (None, UP.settings, None),
-        # The environment counts more than the file: no restart makes the agent read it.
-        (0.0, EngineAuth("docker", "{}"), True),
+        (0.0, UP.settings, "", False),
+        (4e9, UP.settings, "", True),
+        (None, UP.settings, "", None),
+        # The environment counts more than the file: no restart makes the agent read it,
+        (0.0, EngineAuth("docker", "{}"), "ECS_ENGINE_AUTH_TYPE=docker\n", True),
+        # but if the env file no longer sets anything, a restart does.
+        (0.0, EngineAuth("docker", "{}"), "ECS_CLUSTER=c\n", False),
+        (4e9, EngineAuth("docker", "{}"), "", False),
     ],
 )
 def test_json_file_goes_by_time(
-    tmp_path: Path, started: float | None, settings: EngineAuth, expected: bool | None
+    tmp_path: Path,
+    started: float | None,
+    settings: EngineAuth,
+    env_file: str,
+    expected: bool | None,
 ) -> None:
     path = tmp_path / "ecs.config.json"
     path.write_text("{}")
+    (tmp_path / "ecs.config").write_text(env_file)
     seen = replace(UP, started_at=started, settings=settings)
     assert is_in_sync(path, AGENT_JSON, EngineAuth("", ""), seen) is expected
 
@@ -421,7 +463,7 @@ def test_policy_reaches_the_restart(bench: Bench) -> None:
     assert calls[1:] == ["activate arn"]
     done = bench.refresh("b.io", policy=RestartPolicy(min_interval=0, force=True))
     assert (done.exit_code, bench.agent.restarts) == (0, 2)
-    assert "may be lost: no ECS_DATADIR" in bench.said.of("warning")
+    assert "could lose 1 running task: no ECS_DATADIR" in bench.said.of("warning")
 
 
 def test_cut_off_restart_is_proved_before_anything_new_is_written(bench: Bench) -> None:

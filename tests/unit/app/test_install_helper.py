@@ -46,8 +46,8 @@ def test_launcher_and_config_are_put_in_place(
     assert (result.code, result.err) == (0, "")
     assert result.out.splitlines() == [
         f"+ {bin_dir / PROGRAM}",
-        f"~ {config}: credHelpers: {HOST} is ecr-login",
-        f"~ {config}: credHelpers: public.ecr.aws is ecr-login",
+        f"~ {config}: credHelpers: set {HOST} to ecr-login",
+        f"~ {config}: credHelpers: set public.ecr.aws to ecr-login",
     ]
     assert json.loads(config.read_text())["credHelpers"][HOST] == "ecr-login"
     assert config.stat().st_mode & 0o777 == 0o600
@@ -85,14 +85,14 @@ def test_dry_run_changes_nothing(ecsauth: RunProgram, bin_dir: Path, config: Pat
     result = ecsauth("install", "helper", "--bin-dir", bin_dir, "--store", HOST, "-n")
     assert result.code == 0
     assert f"+ {bin_dir / PROGRAM}" in result.out
-    assert f"~ {config}: credsStore is ecr-login" in result.out
+    assert f"~ {config}: credsStore: set to ecr-login" in result.out
     assert not bin_dir.exists()
     assert not config.parent.exists()
     ecsauth("install", "helper", "--bin-dir", bin_dir, HOST)
     before = sorted(bin_dir.iterdir()), config.read_bytes()
     result = ecsauth("install", "helper", "--bin-dir", bin_dir, "--uninstall", "-n")
     assert result.out.splitlines() == [
-        f"~ {config}: credHelpers: {HOST} is taken out",
+        f"~ {config}: credHelpers: remove {HOST}",
         f"- {bin_dir / PROGRAM}",
     ]
     assert (sorted(bin_dir.iterdir()), config.read_bytes()) == before
@@ -119,18 +119,20 @@ def test_uninstall_of_one_registry_keeps_the_program(
     assert (bin_dir / PROGRAM).exists()
 
 
-def test_program_of_others_steps_aside_and_comes_back(ecsauth: RunProgram, bin_dir: Path) -> None:
+def test_foreign_program_is_renamed_and_restored_by_uninstall(
+    ecsauth: RunProgram, bin_dir: Path
+) -> None:
     bin_dir.mkdir()
     program = bin_dir / PROGRAM
     program.write_text("#!/bin/sh\necho theirs\n")
     program.chmod(0o755)
     refused = ecsauth("install", "helper", "--bin-dir", bin_dir, "--uninstall")
-    assert "is not ecsauth's, and stays" in refused.err
+    assert "is not from ecsauth, and is kept" in refused.err
     result = ecsauth("install", "helper", "--bin-dir", bin_dir, HOST)
-    assert f"it becomes {PROGRAM}.ecsauth-previous" in result.err
+    assert f"it is renamed to {PROGRAM}.ecsauth-previous" in result.err
     assert "(ecsauth)" in ask(bin_dir, "version").stdout
     gone = ecsauth("install", "helper", "--bin-dir", bin_dir, "--uninstall")
-    assert f"+ {program} (which was there before)" in gone.out
+    assert f"+ {program} (the previous one)" in gone.out
     assert ask(bin_dir, "version").stdout == "theirs\n"
     assert [path.name for path in bin_dir.iterdir()] == [PROGRAM]
 
@@ -165,14 +167,14 @@ def test_users_see_nothing_of_our_environment(
 
 
 @pytest.mark.parametrize("text", ['{"auths":{},"auths":{}}', '{"credHelpers":{},"CredHelpers":{}}'])
-def test_member_that_is_there_twice_is_not_guessed_at(
+def test_duplicate_member_is_refused(
     ecsauth: RunProgram, bin_dir: Path, config: Path, text: str
 ) -> None:
     config.parent.mkdir()
     config.write_text(text)
     result = ecsauth("install", "helper", "--bin-dir", bin_dir, HOST)
     assert result.code == 4
-    assert "more than once" in result.err
+    assert "more than one" in result.err
     assert config.read_text() == text
 
 
@@ -202,7 +204,7 @@ def test_named_user_is_meant_whatever_home_says(
     assert not config.exists()
 
 
-def test_login_that_is_taken_out_is_not_kept_beside(
+def test_removed_login_is_not_kept_in_the_previous_copy(
     ecsauth: RunProgram, bin_dir: Path, config: Path
 ) -> None:
     config.parent.mkdir()
@@ -213,7 +215,7 @@ def test_login_that_is_taken_out_is_not_kept_beside(
     assert_silent(result.out + result.err)
     assert config.with_name("config.json.ecsauth-previous").exists()
     result = ecsauth("install", "helper", "--bin-dir", bin_dir, "--logout", HOST)
-    assert f"auths: the login for {HOST} is taken out" in result.out
+    assert f"auths: remove the login for {HOST}" in result.out
     assert_silent(result.out + result.err)
     for path in config.parent.iterdir():
         assert not any(form in path.read_text() for form in FORMS), path
@@ -253,29 +255,29 @@ def test_other_store_is_not_replaced(ecsauth: RunProgram, bin_dir: Path, config:
     config.write_text('{"credsStore":"pass"}')
     result = ecsauth("install", "helper", "--bin-dir", bin_dir, "--store")
     assert result.code == 4
-    assert "credHelpers leave it alone" in result.err
+    assert "credsStore is already set to pass" in result.err
     assert config.read_text() == '{"credsStore":"pass"}'
 
 
-def test_path_that_leads_elsewhere_is_warned_of(
+def test_other_helper_first_on_path_gives_a_warning(
     ecsauth: RunProgram, tmp_path: Path, helpers: Callable[[str, str], Path]
 ) -> None:
     helpers("ecr-login", "exit 1")
     result = ecsauth("install", "helper", "--bin-dir", tmp_path / "bin", HOST)
-    assert f"PATH leads to {tmp_path / 'helpers' / PROGRAM} first" in result.err
+    assert f"{tmp_path / 'helpers' / PROGRAM} comes first on PATH" in result.err
 
 
-def test_without_a_registry_the_next_step_is_said(ecsauth: RunProgram, bin_dir: Path) -> None:
+def test_without_a_registry_the_next_step_is_printed(ecsauth: RunProgram, bin_dir: Path) -> None:
     result = ecsauth("install", "helper", "--bin-dir", bin_dir)
     assert result.code == 0
-    assert "name the registries that it is for, or --store for all" in result.err
+    assert "name the registries to use it for, or give --store for all" in result.err
 
 
 def test_unknown_user_is_a_usage_error(ecsauth: RunProgram, bin_dir: Path) -> None:
     assert ecsauth("install", "helper", "--bin-dir", bin_dir, "--user", "no-such", HOST).code == 2
 
 
-def test_bin_dir_that_cannot_be_made_is_said(ecsauth: RunProgram, tmp_path: Path) -> None:
+def test_bin_dir_that_cannot_be_created_is_reported(ecsauth: RunProgram, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = ecsauth("install", "helper", "--bin-dir", tmp_path / "file" / "bin", HOST)
     assert result.code == 4
@@ -330,5 +332,5 @@ def test_interpreter_that_the_user_may_not_run_is_refused(
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     result = ecsauth("install", "helper", "--bin-dir", bin_dir, HOST)
     assert result.code == 4
-    assert "install ecsauth where everybody may read it: /opt/ecsauth" in result.err
+    assert "install ecsauth where every user can read it, such as /opt/ecsauth" in result.err
     assert not bin_dir.exists()

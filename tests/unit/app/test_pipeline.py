@@ -94,7 +94,7 @@ def test_edited_target_is_put_right(bench: Bench, edit: str) -> None:
     assert bench.target.logins() == {"a.io": f"token-of-{int(bench.clock.now)}"}
 
 
-def test_edit_of_other_lines_is_nobody_s_business(bench: Bench) -> None:
+def test_edit_of_other_lines_makes_nothing_due(bench: Bench) -> None:
     source = TokenSource(bench.clock)
     bench.run(source)
     bench.target.text += b"ECS_LOGLEVEL=debug\n"
@@ -121,7 +121,7 @@ def test_changed_source_is_asked(bench: Bench) -> None:
     assert len(bench.memory.known["memory"].by_source) == 1
 
 
-def test_login_file_is_looked_at_each_time_and_written_when_it_changes(bench: Bench) -> None:
+def test_login_file_is_read_every_run_and_written_when_it_changes(bench: Bench) -> None:
     file = FixedSource((credential("b.io"),))
     bench.run(file)
     bench.run(file)
@@ -147,7 +147,7 @@ def test_secret_of_the_same_version_is_not_rewritten(bench: Bench) -> None:
     assert bench.target.logins() == {"b.io": "new"}
 
 
-def test_failing_source_keeps_its_login_until_it_expires_and_stops_nobody(bench: Bench) -> None:
+def test_failing_source_keeps_its_login_until_it_expires_and_stops_no_other(bench: Bench) -> None:
     source, file = TokenSource(bench.clock), FixedSource((credential("b.io"),))
     bench.run(source, file)
     source.failing = DENIED
@@ -160,13 +160,13 @@ def test_failing_source_keeps_its_login_until_it_expires_and_stops_nobody(bench:
     bench.clock.now += 1
     done = bench.run(source, file)
     assert set(bench.target.logins()) == {"b.io"}
-    assert "a.io: its login has expired and is taken out" in done.results[0].outcome.warnings[0]
+    assert "a.io: its login has expired and is removed" in done.results[0].outcome.warnings[0]
     source.failing = None
     bench.run(source, file)
     assert set(bench.target.logins()) == {"a.io", "b.io"}
 
 
-def test_last_login_that_expires_is_taken_out_too(bench: Bench) -> None:
+def test_last_login_is_removed_when_it_expires(bench: Bench) -> None:
     source = TokenSource(bench.clock)
     bench.run(source)
     source.failing = DENIED
@@ -185,7 +185,7 @@ def test_wrong_clock_takes_nothing_out(bench: Bench) -> None:
     assert set(bench.target.logins()) == {"a.io"}
 
 
-def test_login_of_a_failing_source_that_somebody_replaced_stays(bench: Bench) -> None:
+def test_replaced_login_of_a_failing_source_stays(bench: Bench) -> None:
     source = TokenSource(bench.clock)
     bench.run(source)
     bench.run(FixedSource((credential("a.io", secret="by hand"),)))
@@ -278,7 +278,7 @@ def test_earlier_source_steps_in_when_the_login_of_a_failing_later_one_expires(
     assert not secret.endswith("-late")
 
 
-def test_login_that_another_writer_brings_meanwhile_is_not_taken_out(bench: Bench) -> None:
+def test_login_written_meanwhile_by_another_process_is_not_removed(bench: Bench) -> None:
     source = TokenSource(bench.clock)
     bench.run(source)
     bench.clock.now += 12 * HOUR
@@ -313,7 +313,7 @@ def test_replace_drops_what_no_source_gives(bench: Bench) -> None:
     assert (bench.target.writes, source.calls) == (writes, calls)
 
 
-def test_replace_keeps_what_a_source_gives_that_is_not_asked_now(bench: Bench) -> None:
+def test_replace_keeps_logins_of_a_source_that_is_not_queried_now(bench: Bench) -> None:
     source, file = TokenSource(bench.clock), FixedSource((credential("b.io"),))
     bench.run(source, file)
     file.credentials = (credential("c.io"),)
@@ -331,7 +331,7 @@ def test_replace_drops_nothing_while_a_source_fails(bench: Bench) -> None:
     assert set(bench.target.logins()) == {"a.io", "b.io", "c.io"}
 
 
-def test_every_target_gets_the_same_and_a_bad_one_stops_nobody(bench: Bench) -> None:
+def test_every_target_gets_the_same_and_a_bad_one_stops_no_other(bench: Bench) -> None:
     source = TokenSource(bench.clock)
     bad = MemoryTarget(name="bad", failing=TargetError("bad was not written"))
     good = MemoryTarget(name="good")
@@ -346,7 +346,7 @@ def test_every_target_gets_the_same_and_a_bad_one_stops_nobody(bench: Bench) -> 
     assert source.calls == 2
 
 
-def test_target_that_cannot_be_read_asks_for_nothing(bench: Bench) -> None:
+def test_unreadable_target_makes_nothing_due(bench: Bench) -> None:
     class Unreadable(MemoryTarget):
         def read(self) -> bytes:
             raise TargetError("no")

@@ -45,7 +45,7 @@ def test_job_runs_at_once_and_then_at_its_pace() -> None:
     loop.run()
     assert len(times) == 4
     assert all(later - earlier >= 0.09 for earlier, later in zip(times, times[1:]))
-    assert said == ["the refresh failed; again in 0 s"]
+    assert said == ["the refresh failed; retrying in 0 s"]
     assert loop.failures == 0
 
 
@@ -100,11 +100,11 @@ def test_child_s_exit_code_and_environment() -> None:
     assert child(program).run() == 0
 
 
-def test_child_that_takes_too_long_is_ended() -> None:
+def test_child_past_its_limit_is_terminated() -> None:
     assert child("import time; time.sleep(60)", limit=0.5).run() == -15
 
 
-def test_child_that_ignores_the_end_is_killed() -> None:
+def test_child_that_ignores_sigterm_is_killed() -> None:
     program = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
     assert child(program, limit=0.5, grace=1).run() == -9
 

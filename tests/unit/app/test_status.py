@@ -145,7 +145,7 @@ def test_states_of_the_agent(agent: AgentStatus, words: str) -> None:
     ("given", "words"),
     [
         (None, "no such file"),
-        (EngineAuth("", ""), "settings are not there"),
+        (EngineAuth("", ""), "settings are missing"),
         (EngineAuth("Docker", '{"a.io":{}}'), "the agent reads no login"),
     ],
 )
@@ -171,7 +171,7 @@ def test_metrics_are_prometheus_text() -> None:
     assert 'ecsauth_restart_pending{target="/etc/ecs/ecs.config"} 0' in lines
     assert "ecsauth_agent_running_tasks 7" in lines
     names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
-    assert len(names) == len(set(names)) == 11
+    assert len(names) == len(set(names)) == 12
     assert all(line.startswith("#") or len(line.rsplit(" ", 1)) == 2 for line in lines)
     odd = target_status('a"b\\c\nd', None, TargetRecord(), mode=None, written_at=None)
     assert 'target="a\\"b\\\\c\\nd"' in metrics([odd], AGENT)

@@ -38,13 +38,13 @@ def test_round_trip_of_several_targets_and_the_agent(tmp_path: Path) -> None:
     assert written(directory, "/a", RECORD)
     assert written(directory, "/b", replace(EMPTY, history=RunHistory(last_run=2)))
     store = store_in(directory)
-    store.agent = AgentRestarts(5, 1, 2, "i", "arn", "boot", "drained")
+    store.agent = AgentRestarts(5, 1, 2, "i", "arn", "drained", confirm=True, times=(5, 7))
     assert store.checkpoint()
     again = store_in(directory)
     assert again.target("/a") == RECORD
     assert again.target("/b").history.last_run == 2
     assert again.target("/c") == EMPTY
-    assert again.agent == AgentRestarts(5, 1, 2, "i", "arn", "boot", "drained")
+    assert again.agent == AgentRestarts(5, 1, 2, "i", "arn", "drained", confirm=True, times=(5, 7))
     assert directory.stat().st_mode & 0o7777 == 0o700
     assert (directory / "state.json").stat().st_mode & 0o7777 == 0o600
 

@@ -90,6 +90,14 @@ class World:
         self.tick = self.after
         return not self.is_queued
 
+    is_supervised_now: bool = True
+
+    def is_stopped(self) -> bool:
+        return False
+
+    def is_supervised(self) -> bool:
+        return self.is_supervised_now
+
     def discard_rollback(self) -> None:
         self.events.append("settle")
 
@@ -217,14 +225,16 @@ def test_restart_that_could_lose_tasks_is_refused(
     assert is_refused(seen) is refused
     if refused:
         assert (world.acts, done.is_pending, done.error and done.error.exit_code) == ([], True, 5)
-        assert "--force" in (done.error.hint if done.error else "")
+        hint = done.error.hint if done.error else ""
+        expected = "Docker is up" if seen.verdict.outcome == UNKNOWN else "--drain moves tasks"
+        assert expected in hint
 
 
 def test_force_says_what_it_may_cost(world: World) -> None:
     world.now_look = unsafe()
     done = world.run(force=True)
     assert done.is_done
-    assert any("3 running tasks may be lost: no ECS_DATADIR" in item for item in world.events)
+    assert any("which could lose 3 running tasks: no ECS_DATADIR" in item for item in world.events)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +305,7 @@ def test_both_facts_are_said_if_the_way_back_fails_too(world: World) -> None:
     assert done.is_pending
 
 
-def test_target_that_cannot_be_restore_is_said(world: World) -> None:
+def test_target_that_cannot_be_restored_is_said(world: World) -> None:
     def fails() -> str:
         raise TargetError("disk full")
 
@@ -325,12 +335,12 @@ def test_agent_that_had_not_registered_need_not(world: World) -> None:
     assert "same instance" not in done.said
 
 
-def test_restart_that_did_not_happen_is_refused_and_nothing_is_restore(world: World) -> None:
+def test_restart_that_did_not_happen_is_refused_and_nothing_is_restored(world: World) -> None:
     world.restart_error = AgentError("systemctl failed", "are you root?")
     done = world.run()
     assert world.acts == ["restart"]
     assert isinstance(done.error, RestartRefusedError)
-    assert "is as before: systemctl failed" in done.error.message
+    assert "runs as before: systemctl failed" in done.error.message
     assert (done.is_pending, done.history) == (True, RestartHistory(START, 0, 1))
 
 
