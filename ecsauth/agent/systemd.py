@@ -75,7 +75,9 @@ class Systemd:
 
         """
         check_root()
-        state = self._run(["systemctl", "show", "-p", "LoadState", "--value", _UNIT]).said
+        # Without --value, which systemd 219 of Amazon Linux 2 does not know.
+        said = self._run(["systemctl", "show", "-p", "LoadState", _UNIT]).said
+        state = said.partition("=")[2]
         if state in ("masked", "not-found"):
             reason = "is masked" if state == "masked" else "does not exist"
             cure = "sudo systemctl unmask ecs" if state == "masked" else "install ecs-init"
@@ -107,17 +109,16 @@ class Systemd:
         done = self._run(command)
         if done.code == 0:
             return
-        is_job = self._has_job()
+        is_job = is_going_on = self._has_job()
         end = self._monotonic() + _JOB_SECONDS
-        while self._has_job() and self._monotonic() < end:
+        while is_going_on and self._monotonic() < end:
             self._sleep(_POLL_SECONDS)
-        if not is_job or self._has_job() or self.is_down():
+            is_going_on = self._has_job()
+        if not is_job or is_going_on or self.is_down():
             raise failed(command, done)
 
     def _has_job(self) -> bool:
         """Return whether systemd has a job for the unit (org.freedesktop.systemd1(5))."""
-        return self._run(["systemctl", "show", "-p", "Job", _UNIT]).said not in (
-            "",
-            "Job=",
-            "Job=0",
-        )
+        done = self._run(["systemctl", "show", "-p", "Job", _UNIT])
+        # A look that fails says nothing of the job, unless there is no systemctl at all.
+        return done.code != 127 and done.said not in ("", "Job=", "Job=0")

@@ -29,11 +29,12 @@ from ecsauth.credentials.freshness import (
     source_key,
     why_due,
 )
+from ecsauth.credentials.lease_text import pack, unpack
 from ecsauth.engine_auth.codec import decode
 from ecsauth.errors import ClockError, EcsauthError, SourceError
 from ecsauth.sources.source import Source
 from ecsauth.targets.stdout import Stdout
-from ecsauth.targets.target import Target
+from ecsauth.targets.target import RememberingTarget, Target
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def bring(
 
     """
     views = [
-        _view(target, recall(target.key)) if flow.due else _View(target, Leases())
+        _view(target, sources, recall(target.key)) if flow.due else _View(target, Leases())
         for target in targets
     ]
     due = (
@@ -192,14 +193,26 @@ def _ask(
     return verified(found, flow.verify)
 
 
-def _view(target: Target, leases: Leases) -> _View:
+def _view(target: Target, sources: Sequence[Source], leases: Leases) -> _View:
     try:
         text = target.read()
         present, digests = _digests(target, leases, text)
         is_untidy = target.layout.is_untidy(text)
     except EcsauthError as error:
         return _View(target, leases, error=error)
-    return _View(target, leases, present, digests, is_untidy)
+    view = _View(target, leases, present, digests, is_untidy)
+    if not leases.by_source and isinstance(target, RememberingTarget):
+        names = {_memory_key(item): item.name for item in sources}
+        found = unpack(target.memory, names, present, leases.salt)
+        keys = {_memory_key(item): view.key(item) for item in sources}
+        known = {keys[key]: lease for key, lease in found.items()}
+        view.leases = replace(leases, by_source=known)
+    return view
+
+
+def _memory_key(source: Source) -> str:
+    """Return the key of a source's lease beside a target: no salt outlives the run there."""
+    return source_key("", source.name, source.fingerprint)[:16]
 
 
 def _digests(
@@ -290,6 +303,9 @@ def _apply(
     answered = [item for item in asked.values() if not item.answer.is_unchanged]
     is_all = len(answered) == len(sources)
     merge = replace(flow.merge, replace=flow.merge.replace and is_all)
+    if isinstance(view.target, RememberingTarget):
+        known = {_memory_key(source): lease for source, lease in zip(sources, leases) if lease}
+        view.target.remember(pack(known))
     result = _merge(view, fetched, merge, dropped, now)
     if result.error is not None:
         return result

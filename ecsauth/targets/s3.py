@@ -18,6 +18,9 @@ from ecsauth.engine_auth.layouts import layout_of
 from ecsauth.errors import ConflictError, ObjectMissingError, SourceError, TargetError, UsageError
 
 _OURS = "ecsauth-"
+_MAX_METADATA = 2000
+"""Bytes; S3 takes 2 KB of user-defined metadata (Amazon S3 User Guide)."""
+
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
 
@@ -86,6 +89,8 @@ class S3Target:
         self._is_checked = False
         self._notes: tuple[str, ...] = ()
         self._metadata: dict[str, str] = {}
+        self.memory = ""
+        self._next_memory = ""
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -105,6 +110,7 @@ class S3Target:
             raise error.as_kind(TargetError) from error
         self._etag = found.etag if found else ""
         self._text = found.data if found else b""
+        self.memory = found.metadata.get(f"{_OURS}leases", "") if found else ""
         self._metadata = {
             name: value
             for name, value in (found.metadata if found else {}).items()
@@ -121,6 +127,8 @@ class S3Target:
         }
         if expires_at is not None:
             metadata[f"{_OURS}expires"] = _moment(expires_at)
+        if self._next_memory and _size(metadata) + len(self._next_memory) < _MAX_METADATA:
+            metadata[f"{_OURS}leases"] = self._next_memory
         try:
             self._check_public()
             etag = self._objects.put(text, self._etag, metadata, self._how.encryption)
@@ -136,6 +144,10 @@ class S3Target:
         self._conflicts = 0
         notes, self._notes = self._notes, ()
         return notes
+
+    def remember(self, text: str) -> None:
+        """Take the text that the next `write` keeps beside the logins, as `memory`."""
+        self._next_memory = text
 
     def _on_base(self, base: bytes) -> bytes:
         """Return the base with the object's settings in it.
@@ -182,6 +194,10 @@ class S3Target:
     def _is_untidy(self, text: bytes) -> bool:
         """Return whether the object must be written even if its settings stay the same."""
         return text != self._text or self._plain.is_untidy(text)
+
+
+def _size(metadata: Mapping[str, str]) -> int:
+    return sum(len(name) + len(value.encode()) for name, value in metadata.items())
 
 
 def _moment(seconds: float) -> str:

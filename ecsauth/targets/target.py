@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ecsauth.engine_auth.layouts import Layout
 
@@ -39,3 +39,18 @@ class Target(Protocol):
             ConflictError: another writer has changed the text since `read`.
 
         """
+
+
+@runtime_checkable
+class RememberingTarget(Protocol):
+    """A target that keeps a short text beside its logins, for a run without other memory.
+
+    Attributes:
+        memory: the text as `Target.read` found it; empty if there is none.
+
+    """
+
+    memory: str
+
+    def remember(self, text: str) -> None:
+        """Take the text that the next `Target.write` keeps."""
