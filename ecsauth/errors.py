@@ -81,8 +81,9 @@ class EcsauthError(Exception):
 
         """
         return kind(
-            f"{prefix}{self.message}",
+            f"{prefix}{self.message}" if prefix else self.what,
             self.hint if hint is None else hint,
+            subject="" if prefix else self.subject,
             reference=self.reference,
             retryable=self.retryable,
         )

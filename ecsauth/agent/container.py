@@ -15,6 +15,10 @@ from ecsauth.engine_auth.codec import AUTH_DATA_KEY, AUTH_TYPE_KEY, EngineAuth
 from ecsauth.host.deadline import DeadlineError, NoThreadError, call_within
 
 NAME = "ecs-agent"
+_TERMINAL = 5
+"""The agent's exit code that its unit does not restart (``RestartPreventExitStatus=5``); also
+without user data since aws/amazon-ecs-agent pull request 4988."""
+
 _TIMEOUT_SECONDS = 5
 _TOTAL_SECONDS = 10.0
 """For one look at the container, however slowly the answer drips."""
@@ -96,8 +100,13 @@ def read_attributes(attributes: Mapping[str, Any]) -> AgentContainer:
     """Understand the JSON object of docker inspect."""
     state = attributes.get("State") or {}
     if not state.get("Running"):
-        status = state.get("Status", "stopped")
-        return AgentContainer(RestartVerdict(NOT_RUNNING, f"the container {NAME} is {status}"))
+        why = f"the container {NAME} is {state.get('Status', 'stopped')}"
+        if state.get("Status") == "exited" and state.get("ExitCode") == _TERMINAL:
+            why = (
+                f"{why} with code {_TERMINAL}, after which systemd does not start it again: its"
+                " configuration is invalid, or (since 1.105.0) cloud-init has not run user data"
+            )
+        return AgentContainer(RestartVerdict(NOT_RUNNING, why))
     if state.get("Restarting"):
         why = f"the container {NAME} keeps ending, and Docker starts it again"
         return AgentContainer(RestartVerdict(NOT_RUNNING, why))

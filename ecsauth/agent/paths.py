@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 
 from ecsauth.agent.startable import env_file_fault, json_file_fault
 from ecsauth.engine_auth import env_file
-from ecsauth.engine_auth.codec import UNSET, EngineAuth, is_same_logins
-from ecsauth.engine_auth.env_file import merged
+from ecsauth.engine_auth.codec import (
+    AUTH_DATA_KEY,
+    AUTH_TYPE_KEY,
+    UNSET,
+    EngineAuth,
+    is_same_logins,
+)
 from ecsauth.engine_auth.layouts import AGENT_JSON, ENV_FILE, Layout
 from ecsauth.errors import EcsauthError
 from ecsauth.host.atomic_file import read_regular
@@ -63,10 +68,8 @@ def expected_settings(path: Path, layout: Layout) -> EngineAuth:
     """Return what the agent gets from the file, merged with the other one that ecs-init reads."""
     if layout is AGENT_JSON or str(path.absolute()) not in ENV_FILES:
         return settings_in(path, layout)
-    found = UNSET
-    for name in ENV_FILES:
-        found = merged(settings_in(Path(name), ENV_FILE), found)
-    return found
+    variables = file_variables()
+    return EngineAuth(variables.get(AUTH_TYPE_KEY, ""), variables.get(AUTH_DATA_KEY, ""))
 
 
 def is_in_sync(path: Path, layout: Layout, expected: EngineAuth, seen: Observation) -> bool | None:
@@ -90,5 +93,5 @@ def overruled_by(path: Path, layout: Layout) -> Path | None:
     """
     if layout is not AGENT_JSON or not path.name.endswith(".config.json"):
         return None
-    env_file = path.with_suffix("")
-    return env_file if settings_in(env_file, ENV_FILE).is_set else None
+    others = [path.with_suffix(""), *(map(Path, ENV_FILES) if is_agent_file(path) else ())]
+    return next((file for file in others if settings_in(file, ENV_FILE).is_set), None)

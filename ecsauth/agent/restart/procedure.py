@@ -104,8 +104,8 @@ def _decide(case: Case, seen: Observation) -> AgentOutcome:
         )
         return AgentOutcome(True, history, said)
     try:
+        agent.check()  # first: not even force helps an agent that could not start
         _check_loss(seen, policy, around)
-        agent.check()
     except RestartRefusedError as error:
         return AgentOutcome(True, history, error=error)
     return _drained(case, seen)

@@ -76,6 +76,13 @@ def test_stopped_agent(attributes: dict[str, Any]) -> None:
     assert (found.verdict.outcome, found.settings, found.started_at) == (NOT_RUNNING, None, None)
 
 
+def test_exit_that_systemd_does_not_answer_is_explained() -> None:
+    state = {"Running": False, "Status": "exited", "ExitCode": 5}
+    assert "cloud-init has not run user data" in read_attributes({"State": state}).verdict.reason
+    other = read_attributes({"State": {**state, "ExitCode": 1}}).verdict.reason
+    assert other == "the container ecs-agent is exited"
+
+
 def test_without_docker_the_verdict_is_unknown() -> None:
     found = inspect_agent({"DOCKER_HOST": "unix:///nonexistent/docker.sock"})
     assert (found.verdict.outcome, found.settings) == (UNKNOWN, None)

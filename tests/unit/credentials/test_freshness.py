@@ -11,11 +11,15 @@ from ecsauth.credentials.freshness import (
     Lease,
     Leases,
     LoginRecord,
+    RunningLogin,
     is_due_soon,
     login_digest,
     make_lease,
     owned_matches,
+    quiet_until,
     refresh_at,
+    restart_due_at,
+    running_login,
     source_key,
     why_due,
 )
@@ -132,3 +136,112 @@ def test_lease_of_a_key_is_the_latest_with_that_key() -> None:
     assert found
     assert found.fetched_at == 2
     assert leases.of("c.io") is None
+
+
+def running(
+    digest: str = "old", life: int | None = LIFE, user: str = "AWS", begun: int = NOW
+) -> RunningLogin:
+    """Return a login that the agent runs with; without a life, it tells no end."""
+    return RunningLogin(user, digest, begun, None if life is None else begun + life)
+
+
+@pytest.mark.parametrize(("chance", "hours"), [(0.0, 9.0), (0.25, 9.15), (0.5, 9.3), (1.0, 9.6)])
+def test_late_restart_leaves_a_quarter_to_a_fifth_of_the_life(chance: float, hours: float) -> None:
+    assert running().late_at(chance) == NOW + hours * HOUR
+    assert running(begun=NOW - HOUR).late_at(chance) == NOW + (hours - 1) * HOUR
+
+
+@pytest.mark.parametrize("chance", [0.0, 1.0])
+def test_late_restart_of_a_life_of_no_length_is_at_its_end(chance: float) -> None:
+    assert running(life=0).late_at(chance) == NOW
+    backwards = running(life=-HOUR)  # a token that ends before it was issued
+    assert (backwards.life, backwards.late_at(chance)) == (0, NOW - HOUR)
+
+
+def test_login_without_an_end_or_a_beginning_is_never_late() -> None:
+    assert running(life=None).late_at(0.0) is None
+    unborn = RunningLogin("AWS", "old", None, NOW + LIFE)
+    assert (unborn.life, unborn.late_at(0.0)) == (None, None)
+
+
+@pytest.mark.parametrize(("chance", "hours"), [(0.0, 9.0), (1.0, 9.6)])
+def test_renewal_waits_for_the_late_restart_of_what_runs(chance: float, hours: float) -> None:
+    new = running("new", begun=NOW + 6 * HOUR)
+    assert restart_due_at({"a.io": running()}, {"a.io": new}, chance) == NOW + hours * HOUR
+    assert restart_due_at({"a.io": running()}, {"a.io": running("new", None)}, chance)
+
+
+def test_first_of_several_renewals_decides() -> None:
+    old = {"a.io": running(), "b.io": running(life=2 * HOUR), "c.io": running(life=HOUR)}
+    new = {"a.io": running("new"), "b.io": running("new"), "c.io": running(life=HOUR)}
+    # c.io ends first, but it is the same login as before.
+    assert restart_due_at(old, new, 0.0) == NOW + 1.5 * HOUR
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"a.io": running("new", user="other")},
+        {"a.io": running("new"), "b.io": running()},
+        {"b.io": running("new")},
+        {},
+    ],
+)
+def test_more_than_a_renewal_does_not_wait(wanted: dict[str, RunningLogin]) -> None:
+    assert restart_due_at({"a.io": running()}, {"a.io": running("new")}, 0.0) is not None
+    assert restart_due_at({"a.io": running()}, wanted, 0.0) is None
+
+
+def test_login_that_tells_no_end_does_not_wait() -> None:
+    old, new = running(life=None), running("new")
+    assert restart_due_at({"a.io": old}, {"a.io": new}, 0.0) is None
+    both = {"a.io": old, "b.io": running()}
+    assert restart_due_at(both, {"a.io": new, "b.io": running("new")}, 0.0) is None
+    # It may stay: what is renewed is another one.
+    assert restart_due_at(both, {"a.io": old, "b.io": running("new")}, 0.0) == NOW + 9 * HOUR
+
+
+def test_change_of_no_login_does_not_wait() -> None:
+    """The settings may be others although each login is the same: another format."""
+    assert restart_due_at({"a.io": running()}, {"a.io": running()}, 0.0) is None
+    assert restart_due_at({}, {}, 0.0) is None
+
+
+def test_quiet_moment_is_waited_for_until_an_eighth_is_left() -> None:
+    assert quiet_until({"a.io": running()}) == NOW + 10.5 * HOUR
+    late = running().late_at(1.0)
+    assert late is not None
+    assert late < quiet_until({"a.io": running()})
+    both = {"a.io": running(), "b.io": running(life=HOUR), "c.io": running(life=None)}
+    assert quiet_until(both) == NOW + HOUR * 7 / 8
+    assert quiet_until({"a.io": running(life=0)}) == NOW
+
+
+def test_nothing_that_ends_waits_for_no_quiet_moment() -> None:
+    assert quiet_until({}) == 0
+    assert quiet_until({"a.io": running(life=None)}) == 0
+    assert quiet_until({"a.io": RunningLogin("AWS", "old", None, NOW)}) == 0
+
+
+def test_user_of_a_running_login_is_its_name_and_kind() -> None:
+    first = running_login("salt", token(), None)
+    assert (first.issued_at, first.expires_at) == (NOW, NOW + LIFE)
+    renewed = running_login("salt", token(secret="t"), None)
+    assert (renewed.user, renewed.digest == first.digest) == (first.user, False)
+    key = parse_auth_key("a.io")
+    others = [Credential(key, "other", "s"), Credential(key, "AWS", identity_token="s")]
+    assert first.user not in [running_login("salt", item, None).user for item in others]
+
+
+def test_life_of_a_running_login_is_that_of_its_lease() -> None:
+    ended = Credential(parse_auth_key("a.io"), "AWS", "s")
+    digest = login_digest("salt", ended)
+
+    def times(record: LoginRecord) -> tuple[int | None, int | None]:
+        found = running_login("salt", ended, Lease("s", NOW, NOW, "", {"a.io": record}))
+        return found.issued_at, found.expires_at
+
+    assert times(LoginRecord(digest, NOW + LIFE, NOW - HOUR)) == (NOW - HOUR, NOW + LIFE)
+    assert times(LoginRecord(digest, NOW + LIFE)) == (NOW, NOW + LIFE)  # from when it was asked
+    assert times(LoginRecord(digest)) == (None, None)
+    assert times(LoginRecord("of another login", NOW + LIFE, NOW)) == (None, None)
