@@ -129,6 +129,12 @@ def load_settings(path: Path, *, required: bool) -> SettingsFile:
         UsageError: it cannot be read, others can write it, or a line is not a setting.
 
     """
+    if "{" in str(path) or "\n" in str(path):
+        raise UsageError(
+            "the settings file is named by its path, not by text",
+            "check --env-file",
+            reference="settings-file-missing",
+        )
     try:
         mode = path.stat().st_mode
         text = read_regular(path).decode("utf-8")

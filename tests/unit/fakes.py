@@ -172,11 +172,13 @@ class Ticks:
     """A monotonic clock that sleeping moves."""
 
     now: float = 0.0
+    pauses: list[float] = field(default_factory=list)
 
     def __call__(self) -> float:
         return self.now
 
     def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
         self.now += seconds
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +9,10 @@ import pytest
 
 from ecsauth.app.pipeline import Brought
 from ecsauth.app.requests import MergeOptions
-from ecsauth.credentials.credential import Credential, Fetched
-from ecsauth.credentials.registry import parse_auth_key
+from ecsauth.credentials.credential import Fetched
 from ecsauth.errors import ClockError, SourceError, TargetError
 from ecsauth.sources.source import Source
-from tests.builders import credential
+from tests.builders import HOST, credential, ecr_password
 from tests.unit.fakes import (
     HOUR,
     Clock,
@@ -207,21 +204,17 @@ def test_prune_takes_out_what_no_source_answers_for(bench: Bench) -> None:
     assert set(bench.target.logins()) == {"b.io"}
 
 
-def ecr_password(expires_at: float) -> str:
-    return base64.b64encode(json.dumps({"expiration": int(expires_at)}).encode()).decode()
-
-
 def test_expired_login_goes_even_if_the_memory_was_lost(bench: Bench) -> None:
-    host = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
-    other = "123456789012.dkr.ecr.us-west-1.amazonaws.com"
-    old = Credential(parse_auth_key(host), "AWS", ecr_password(bench.clock.now + 60))
-    theirs = Credential(parse_auth_key(other), "AWS", ecr_password(bench.clock.now + 60))
+    other = HOST.replace("us-west-2", "us-west-1")
+    password = ecr_password(int(bench.clock.now) + 60)
+    old = credential(HOST, "AWS", password)
+    theirs = credential(other, "AWS", password)
     bench.run(FixedSource((old, theirs)))
     bench.memory.known.clear()
-    failing = TokenSource(bench.clock, hosts=(host,), failing=DENIED)
+    failing = TokenSource(bench.clock, hosts=(HOST,), failing=DENIED)
     bench.clock.now += 59
     bench.run(failing)
-    assert set(bench.target.logins()) == {host, other}
+    assert set(bench.target.logins()) == {HOST, other}
     bench.clock.now += 1
     bench.run(failing)
     assert bench.target.logins() == {}

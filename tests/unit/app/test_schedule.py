@@ -89,9 +89,9 @@ def test_clock_that_is_set_runs_the_job_now(monkeypatch: pytest.MonkeyPatch, ste
     assert said == ["the clock was set: refreshing now"]
 
 
-def child(program: str, limit: float = 30, grace: float = 5, is_stopping: bool = False) -> Child:
+def child(program: str, limit: float = 30, grace: float = 5) -> Child:
     command = [sys.executable, "-c", program]
-    return Child(command, {}, limit, grace, lambda: is_stopping, lambda: None)
+    return Child(command, {}, limit, grace, lambda: False, lambda: None)
 
 
 def test_child_s_exit_code_and_environment() -> None:
@@ -110,7 +110,13 @@ def test_child_that_ignores_sigterm_is_killed() -> None:
 
 
 def test_child_finishes_within_the_grace(tmp_path: Path) -> None:
-    done = tmp_path / "done"
-    program = f"import time; time.sleep(1.5); open({str(done)!r}, 'w')"
-    assert child(program, grace=20, is_stopping=True).run() == 0
+    tick, done = tmp_path / "tick", tmp_path / "done"
+    # It waits for the first tick, after which the child is known to be stopping.
+    program = (
+        "import os, time\n"
+        f"while not os.path.exists({str(tick)!r}): time.sleep(0.01)\n"
+        f"open({str(done)!r}, 'w')"
+    )
+    command = [sys.executable, "-c", program]
+    assert Child(command, {}, 30, 20, lambda: True, tick.touch).run() == 0
     assert done.exists()

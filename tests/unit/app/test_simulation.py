@@ -5,6 +5,7 @@ The pace of the shipped timer is `PERIOD` and `SPREAD_SECONDS`; the policy is th
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 from collections import Counter
@@ -74,12 +75,6 @@ def test_three_days_of_the_timer_with_faults(seed: int) -> None:
     assert source.calls < 3 * 24 * 4 * 1.05
 
 
-def test_the_simulation_has_outages_of_both_kinds() -> None:
-    lengths = [end - begin for seed in range(40) for begin, end in outages(random.Random(seed), 3)]
-    assert min(lengths) < HOUR
-    assert max(lengths) > LIFE
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_three_days_without_faults_have_no_gap_and_cost_what_they_must(seed: int) -> None:
     dice = random.Random(seed)
@@ -147,16 +142,16 @@ def test_fleet_stays_under_the_limit_of_ecr_and_readme_has_its_figures() -> None
     assert float(shown[2]) == pytest.approx(worst_minute, abs=0.3)
 
 
-def test_without_jitter_the_fleet_would_not_stay_under_it() -> None:
-    dice = random.Random(1)
-    starts = Counter(int(dice.random() * 60) + 6 * HOUR for _ in range(10_000))
-    assert max(starts.values()) > 20
+@functools.cache
+def calls_of_a_host() -> float:
+    """Return calls to ECR a day of one host, from the simulation of 1,000."""
+    of_1000 = fleet(1000, boot_seconds=600, days=3, seed=2)
+    return sum(count for second, count in of_1000.items() if second >= 24 * HOUR) / 2 / 1000
 
 
 def layouts(hosts: int) -> dict[str, float]:
-    """Return calls a day of a fleet, from the simulation of one of 1,000 hosts."""
-    of_1000 = fleet(1000, boot_seconds=600, days=3, seed=2)
-    asked = sum(count for second, count in of_1000.items() if second >= 24 * HOUR) / 2 / 1000
+    """Return calls a day of a fleet in each layout."""
+    asked = calls_of_a_host()
     looks = 24 * HOUR / (PERIOD + SPREAD_SECONDS / 2)
     return {
         "each: ECR": hosts * asked,
@@ -183,10 +178,3 @@ def test_readme_has_the_calls_of_each_layout(hosts: int) -> None:
     for cells, (name, expected) in zip(rows, wanted.items()):
         shown = float(cells[1 + column].strip().replace(",", ""))
         assert shown == pytest.approx(expected, rel=0.05, abs=0.05), (name, expected)
-
-
-def test_a_large_fleet_that_starts_at_once_is_too_much_for_ecr_alone() -> None:
-    limit = 20  # calls a second; see above
-    assert layouts(1_000)["each: at the start"] < limit
-    assert layouts(100_000)["each: at the start"] > limit
-    assert layouts(100_000)["S3: GET"] / (24 * HOUR) < 5_500  # GET a second and prefix

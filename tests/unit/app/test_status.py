@@ -17,7 +17,7 @@ from ecsauth.app.metrics import metrics
 from ecsauth.cli.render.screen import plain_lines, print_screen
 from ecsauth.engine_auth.codec import EngineAuth, is_same_logins
 from ecsauth.state.records import RunHistory, TargetRecord
-from tests.builders import HOST, ROOT, b64
+from tests.builders import HOST, HUB, ROOT, b64, ecr_password
 from tests.conftest import Result
 from tests.unit.agent.test_container import agent_api
 
@@ -37,12 +37,17 @@ AGENT = AgentStatus(
 )
 
 
+@pytest.fixture(autouse=True)
+def _no_agent(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
+    monkeypatch.setenv("ECSAUTH_INTROSPECTION_URL", f"http://127.0.0.1:{closed_port}")
+
+
 def settings(*expiries: int) -> EngineAuth:
     entries = {
-        "https://index.docker.io/v1/": {"auth": b64("my_name:hunter2")},
+        HUB: {"auth": b64("my_name:hunter2")},
         **{
             HOST.replace("us-west-2", f"us-west-{number}"): {
-                "auth": b64("AWS:" + b64(json.dumps({"expiration": expiry})))
+                "auth": b64("AWS:" + ecr_password(expiry))
             }
             for number, expiry in enumerate(expiries, 1)
         },
@@ -204,9 +209,7 @@ def test_prometheus_file_is_readable_and_has_the_last_result(
     target, file = tmp_path / "ecs.config", tmp_path / "ecsauth.prom"
     ecsauth("migrate", login_file({"q.io": {"auth": b64("u:p")}, "a.io": {}}), "--to", target)
     for _ in range(2):
-        result = ecsauth(
-            "status", target, "--prometheus", file, "--introspection-url", "http://127.0.0.1:1"
-        )
+        result = ecsauth("status", target, "--prometheus", file)
         assert (result.code, result.out, result.err) == (0, "", "")
         assert file.stat().st_mode & 0o7777 == 0o644
     assert f'ecsauth_last_result{{target="{target}"}} 3' in file.read_text()
@@ -221,23 +224,24 @@ def test_failed_runs_are_remembered_too(
     ecsauth("migrate", good, "--to", target)
     (tmp_path / ".ecs.config.ecsauth-new").mkdir()
 
-    def last() -> tuple[int, bool]:
-        url = "http://127.0.0.1:1"
-        found = json.loads(ecsauth("status", target, "--json", "--introspection-url", url).out)
-        return found["target"]["last_code"], bool(found["target"]["last_success"])
+    def last_code() -> int:
+        """Return the code of the last run; a success was before it."""
+        found = json.loads(ecsauth("status", target, "--json").out)
+        assert found["target"]["last_success"]
+        return int(found["target"]["last_code"])
 
-    assert last() == (0, True)
+    assert last_code() == 0
     other = login_file({"a.io": {"auth": b64("u:p")}}, "other.json")
     assert ecsauth("migrate", other, "--to", target).code == 4
-    assert last() == (4, True)
+    assert last_code() == 4
     assert ecsauth("migrate", tmp_path / "absent", "--to", target).code == 3
-    assert last() == (3, True)
+    assert last_code() == 3
     assert ecsauth("migrate", good, "--to", target, "--dry-run").code == 0
-    assert last() == (3, True)
+    assert last_code() == 3
 
 
 def test_namespaces_of_one_host_are_metrics_of_their_own() -> None:
-    password = b64(json.dumps({"expiration": NOW}))
+    password = ecr_password(NOW)
     data = {f"{HOST}/{name}": {"auth": b64(f"AWS:{password}")} for name in ("a", "b")}
     given = EngineAuth("dockercfg", json.dumps(data))
     text = metrics([target_status("t", given, TargetRecord(), mode=None, written_at=None)], AGENT)
@@ -256,7 +260,7 @@ def test_metrics_replace_nothing_but_metrics(
     (tmp_path / "notes").write_text("mine")
     (tmp_path / "real.prom").write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "real.prom")
-    base = ("status", target, "--introspection-url", "http://127.0.0.1:1", "--prometheus")
+    base = ("status", target, "--prometheus")
     for name in ("ecs.config", "fifo", "notes", ""):
         assert ecsauth(*base, tmp_path / name).code == 4
     assert target.read_bytes() == before
@@ -272,7 +276,7 @@ def test_failure_of_status_leaves_no_green_metrics(
     ecsauth: Callable[..., Result], tmp_path: Path
 ) -> None:
     target, file = tmp_path / "ecs.config.json", tmp_path / "x.prom"
-    base = ("status", target, "--introspection-url", "http://127.0.0.1:1", "--prometheus", file)
+    base = ("status", target, "--prometheus", file)
     target.write_text(
         '{"EngineAuthType": "dockercfg", "EngineAuthData": {"q.io": {"auth": "dTpw"}}}'
     )
@@ -305,13 +309,13 @@ def test_odd_times_in_the_state_are_unknown(
     (tmp_path / "state").mkdir()
     document = {"version": 1, "targets": {str(target): {"last_run": last_run}}}
     (tmp_path / "state" / "state.json").write_text(json.dumps(document))
-    result = ecsauth("status", target, "--introspection-url", "http://127.0.0.1:1")
+    result = ecsauth("status", target)
     assert result.code == 0
     assert "last run" not in result.out
 
 
 def test_target_that_is_not_there(ecsauth: Callable[..., Result], tmp_path: Path) -> None:
-    absent = ecsauth("status", tmp_path / "ecs.config", "--introspection-url", "http://127.0.0.1:1")
+    absent = ecsauth("status", tmp_path / "ecs.config")
     assert absent.code == 0
     assert "there is no such file" in absent.out
     nowhere = ecsauth("status", tmp_path / "no" / "ecs.config")

@@ -12,7 +12,7 @@ import pytest
 
 from ecsauth.host import atomic_file as files
 from ecsauth.host import locks
-from tests.builders import b64
+from tests.builders import HOST, b64, ecr_password
 from tests.conftest import Result
 
 RunProgram = Callable[..., Result]
@@ -105,13 +105,7 @@ BAD_FILES: dict[str, tuple[bytes | dict[str, Any], tuple[str, ...]]] = {
         ("base64 -d",),
     ),
     "expired ECR token": (
-        {
-            "auths": {
-                "123456789012.dkr.ecr.us-west-2.amazonaws.com": {
-                    "auth": b64("AWS:" + b64(json.dumps({"expiration": 1_500_000_000})))
-                }
-            }
-        },
+        {"auths": {HOST: {"auth": b64("AWS:" + ecr_password(1_500_000_000))}}},
         ("its ECR token expired", "get-login-password"),
     ),
 }

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 
-from tests.builders import b64
-from tests.conftest import Result, all_commands
+from tests.builders import b64, engine_auth_lines
+from tests.conftest import Result, all_commands, command_context
 
 RunProgram = Callable[..., Result]
 SECRET = "c4n4ry-0f-the-m1ne"
@@ -18,13 +18,13 @@ FORMS = (
     SECRET,
     b64(f"u:{SECRET}"),
     b64(f"u:{SECRET}")[4:-4],
-    base64.b64encode(SECRET.encode()).decode()[:-3],
+    b64(SECRET)[:-3],
     SECRET.encode().hex(),
 )
 
 
 def _lines(auth_type: str, auth_data: str) -> str:
-    return f"ECS_ENGINE_AUTH_TYPE={auth_type}\nECS_ENGINE_AUTH_DATA={auth_data}\n"
+    return engine_auth_lines(auth_type, auth_data).decode()
 
 
 TARGETS = {
@@ -156,16 +156,32 @@ def test_the_canary_is_seen_where_it_belongs(ecsauth: RunProgram, tmp_path: Path
         assert_silent(ecsauth("convert", path, "--format=docker").out)
 
 
-def test_every_command_is_covered_here() -> None:
-    here = {"convert", "migrate", "refresh", "check", "explain", "verify", "status", "bundle"}
-    in_the_lab = {
-        "run",
-        "install helper",
-        "agent status",
-        "agent restart",
-        "install units",
-        "publish",
-        "pull",
-        "fleet refresh",
-    }
-    assert set(all_commands()) == here | in_the_lab
+@pytest.mark.parametrize("name", all_commands())
+def test_login_file_s_text_in_place_of_any_value_is_not_echoed(
+    ecsauth: RunProgram, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The values of each argument and option are read, and then nothing is done."""
+    command = command_context(name).command
+    monkeypatch.setattr(command, "callback", lambda *_, **__: 0)
+    text = json.dumps(LOGINS["good"])
+    for parameter in command.params:
+        is_option = isinstance(parameter, click.Option)
+        value = f"{parameter.opts[-1]}={text}" if is_option else text
+        result = ecsauth(*name.split(), value)
+        assert_silent(result.out + result.err)
+
+
+@pytest.mark.parametrize("name", all_commands())
+def test_unexpected_error_shows_neither_traceback_nor_value(
+    ecsauth: RunProgram, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError(SECRET)
+
+    command = command_context(name).command
+    monkeypatch.setattr(command, "callback", fail)
+    required = ["x" for item in command.params if item.required]
+    result = ecsauth(*name.split(), *required)
+    assert result.code == 1
+    assert result.err.startswith("ecsauth: error: unexpected: KeyError at test_canary.py:")
+    assert_silent(result.err)

@@ -10,7 +10,7 @@ import pytest
 from ecsauth.engine_auth import env_file as ecs_config
 from ecsauth.engine_auth.codec import AgentView, EngineAuth, decode
 from ecsauth.engine_auth.explain import explain
-from tests.builders import DATA, HOST, b64
+from tests.builders import DATA, HOST, b64, ecr_password
 
 _VIEW = json.loads((DATA / "agent-view.json").read_text())
 
@@ -97,7 +97,7 @@ def test_kind_of_login() -> None:
 
 
 def test_expiry_of_an_ecr_token_is_shown_without_its_password() -> None:
-    password = b64(json.dumps({"expiration": 1_900_000_000}))
+    password = ecr_password(1_900_000_000)
     found = explain(view_of({HOST: {"auth": b64(f"AWS:{password}")}}), f"{HOST}/x")
     assert found.expires_at == 1_900_000_000
     assert password not in repr(found)

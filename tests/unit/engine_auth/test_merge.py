@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 
 import pytest
@@ -11,7 +10,7 @@ from ecsauth.credentials.ecr_token import ecr_token_expiry, with_known_expiry
 from ecsauth.engine_auth.codec import EngineAuth, decode, encode
 from ecsauth.engine_auth.merge import Plan, make_plan
 from ecsauth.errors import EncodeError
-from tests.builders import credential
+from tests.builders import HOST, b64, credential, ecr_password
 
 UNSET = EngineAuth("", "")
 NOW = 1_800_000_000
@@ -19,12 +18,6 @@ NOW = 1_800_000_000
 
 def kinds(plan: Plan) -> dict[str, str]:
     return {change.credential.match: change.kind for change in plan.changes}
-
-
-def ecr_password(expiration: object) -> str:
-    return base64.b64encode(
-        json.dumps({"payload": "x", "expiration": expiration}).encode()
-    ).decode()
 
 
 def test_first_run_adds_all() -> None:
@@ -122,11 +115,10 @@ def test_plan_warns_of_keys_that_match_too_much_or_never(keys: list[str], words:
 
 @pytest.mark.parametrize(("expiration", "warned"), [(NOW, True), (NOW + 1, False)])
 def test_kept_ecr_token_that_has_expired_gives_a_warning(expiration: int, warned: bool) -> None:
-    host = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
-    old = credential(host, "AWS", ecr_password(expiration))
+    old = credential(HOST, "AWS", ecr_password(expiration))
     plan = make_plan(encode([old], "dockercfg"), [credential("a.io")], now=NOW)
     assert any("expired" in line for line in plan.warnings) is warned
-    assert kinds(plan) == {host: "kept", "a.io": "added"}
+    assert kinds(plan) == {HOST: "kept", "a.io": "added"}
 
 
 @pytest.mark.parametrize(
@@ -142,8 +134,8 @@ def test_kept_ecr_token_that_has_expired_gives_a_warning(expiration: int, warned
         ("", None),
         ("hunter2", None),
         ("é", None),
-        (base64.b64encode(b"[1]").decode(), None),
-        (base64.b64encode(b"[" * 100_000).decode(), None),
+        (b64("[1]"), None),
+        (b64("[" * 100_000), None),
     ],
 )
 def test_expiry_of_an_ecr_password(password: str, expiry: int | None) -> None:
@@ -152,6 +144,6 @@ def test_expiry_of_an_ecr_password(password: str, expiry: int | None) -> None:
 
 def test_expiry_is_read_only_for_ecr_hosts() -> None:
     password = ecr_password(NOW)
-    for host in "123456789012.dkr.ecr.us-west-2.amazonaws.com", "public.ecr.aws":
+    for host in HOST, "public.ecr.aws":
         assert with_known_expiry(credential(host, "AWS", password)).expires_at == NOW
     assert with_known_expiry(credential("quay.io", "AWS", password)).expires_at is None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import pytest
 
-from ecsauth.errors import SourceError, UsageError
+from ecsauth.errors import SourceError
 from ecsauth.fleet.rollout import Rollout
 from ecsauth.fleet.values import (
     CANCELLED,
@@ -28,100 +27,13 @@ from ecsauth.fleet.values import (
     Order,
     Row,
     Sent,
-    batches,
-    last_line,
     parse_limit,
-    status_of,
 )
 from ecsauth.fleet.waves import RolloutPorts, run_rollout
+from tests.unit.fleet.fake_ssm import FakeSsm, fleet
 
 TEN = Limits(Limit(10, True), Limit(10, True))
 ALL = Limits(Limit(100, True), Limit(100, True))
-
-
-def fleet(count: int) -> list[Instance]:
-    return [Instance(f"i-{number:04}") for number in range(count)]
-
-
-@dataclass
-class FakeSsm:
-    """SSM with a clock: an instance begins 2 s after it was sent, and ends after 3 more.
-
-    Its MaxConcurrency and MaxErrors are kept as SSM keeps them.
-    """
-
-    ends: dict[str, str] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
-    stuck: set[str] = field(default_factory=set)
-    lists_begun_only: bool = False
-    now: float = 0.0
-    orders: list[Order] = field(default_factory=list)
-    cancelled: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
-    looks: list[tuple[str, bool]] = field(default_factory=list)
-    most: int = 0
-    rows: dict[str, dict[str, tuple[str, float]]] = field(default_factory=dict)
-    faults: list[SourceError] = field(default_factory=list)
-    refuses_to_cancel: bool = False
-    by_tag: tuple[str, ...] = ()
-    pauses: list[float] = field(default_factory=list)
-    interrupt_at: float = float("inf")
-
-    def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        self.now += seconds
-        if self.now >= self.interrupt_at:
-            raise KeyboardInterrupt
-        for command in self.rows:
-            self._move(command)
-
-    def send(self, order: Order) -> Sent:
-        if self.faults and self.faults[0].message == "send":
-            raise self.faults.pop(0)
-        assert len(order.instances) <= 50
-        assert order.concurrency >= 1
-        self.orders.append(order)
-        gone = tuple(name for name in order.instances if name in self.gone)
-        left = [name for name in order.instances or self.by_tag if name not in self.gone]
-        command = f"c-{len(self.orders)}" if left else ""
-        if command:
-            self.rows[command] = dict.fromkeys(left, ("Pending", self.now))
-        return Sent(command, gone)
-
-    def observe(self, command: str, *, details: bool) -> Sequence[Invocation]:
-        if self.faults:
-            raise self.faults.pop(0)
-        self.looks.append((command, details))
-        return [
-            Invocation(name, status_of("", status), f"said\n{name}\n" if details else "")
-            for name, (status, _) in self.rows[command].items()
-            if not self.lists_begun_only or status not in ("Pending", "Cancelled", "Terminated")
-        ]
-
-    def cancel(self, command: str, instances: Sequence[str]) -> None:
-        if self.refuses_to_cancel:
-            raise SourceError("denied")
-        self.cancelled.append((command, tuple(instances)))
-        for name, (status, since) in self.rows[command].items():
-            if status in ("Pending", "InProgress") and name in (instances or self.rows[command]):
-                self.rows[command][name] = ("Cancelled", since)
-
-    def _move(self, command: str) -> None:
-        order = self.orders[int(command[2:]) - 1]
-        rows = self.rows[command]
-        for name, (status, since) in rows.items():
-            if status == "InProgress" and self.now - since >= 3:
-                rows[name] = (self.ends.get(name, "Success"), self.now)
-        errors = sum(status in ("Failed", "ExecutionTimedOut") for status, _ in rows.values())
-        for name, (status, since) in rows.items():
-            if name in self.stuck:
-                continue
-            at_work = sum(status == "InProgress" for status, _ in rows.values())
-            if status == "Pending" and errors > order.errors:
-                rows[name] = ("Terminated", self.now)
-            elif status == "Pending" and self.now - since >= 2 and at_work < order.concurrency:
-                rows[name] = ("InProgress", self.now)
-        running = [status for rows in self.rows.values() for status, _ in rows.values()]
-        self.most = max(self.most, running.count("InProgress"))
 
 
 def drive(ssm: FakeSsm, rollout: Rollout, timeout: float = 10_000) -> tuple[list[Row], list[str]]:
@@ -130,79 +42,6 @@ def drive(ssm: FakeSsm, rollout: Rollout, timeout: float = 10_000) -> tuple[list
     around = RolloutPorts(lambda: ssm.now, ssm.sleep, changed.extend, warned.append)
     run_rollout(rollout, ssm, timeout, around)
     return changed, warned
-
-
-@pytest.mark.parametrize(
-    ("text", "total", "number"),
-    [
-        ("10%", 2000, 200),
-        ("10%", 10, 1),
-        ("10%", 7, 0),
-        ("0", 7, 0),
-        ("0%", 7, 0),
-        ("100%", 7, 7),
-        ("5", 3, 5),
-        ("99%", 100, 99),
-    ],
-)
-def test_limit_is_a_number_or_a_part(text: str, total: int, number: int) -> None:
-    assert parse_limit(text, least=0).of(total) == number
-
-
-@pytest.mark.parametrize("text", ["", "-1", "101%", "1.5", "10 %", "ten", "%", "01", "1234567"])
-def test_text_that_is_not_a_limit_is_refused(text: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        parse_limit(text, least=0)
-    assert caught.value.reference == "usage-limit"
-
-
-@pytest.mark.parametrize("text", ["0", "0%"])
-def test_limit_below_the_least_is_refused_and_at_the_least_accepted(text: str) -> None:
-    with pytest.raises(UsageError, match=r"not a number of instances \(at least 1\)"):
-        parse_limit(text, least=1)
-    assert parse_limit(text, least=0).number == 0
-
-
-@pytest.mark.parametrize(("count", "sizes"), [(0, []), (50, [50]), (51, [50, 1]), (7, [7])])
-def test_names_are_split_into_batches(count: int, sizes: list[int]) -> None:
-    assert [len(part) for part in batches([str(n) for n in range(count)])] == sizes
-
-
-@pytest.mark.parametrize(
-    ("status", "details", "ours"),
-    [
-        ("InProgress", "In Progress", RUNNING),
-        ("Success", "Success", DONE),
-        ("TimedOut", "Delivery Timed Out", UNREACHABLE),
-        ("TimedOut", "DeliveryTimedOut", UNREACHABLE),
-        ("TimedOut", "ExecutionTimedOut", TIMED_OUT),
-        ("Failed", "Undeliverable", UNREACHABLE),
-        ("Failed", "Terminated", NOT_SENT),
-        ("Cancelled", "Canceled", CANCELLED),
-        ("Failed", "SomethingNew", FAILED),
-        ("Whatever", "SomethingNew", SENT),
-        ("Pending", "", SENT),
-    ],
-)
-def test_status_of_ssm_is_mapped_to_ours(status: str, details: str, ours: str) -> None:
-    assert status_of(status, details) == ours
-
-
-@pytest.mark.parametrize(
-    ("output", "line"),
-    [
-        ("", ""),
-        ("one\ntwo\n\n", "two"),
-        ("denied\n----------ERROR-------\nfailed to run commands: exit status 5", "denied"),
-        ("all\n---Output truncated---", "all"),
-        (
-            "failed to run commands: exit status 5, it says",
-            "failed to run commands: exit status 5, it says",
-        ),
-    ],
-)
-def test_last_line_is_what_the_instance_said(output: str, line: str) -> None:
-    assert last_line(output) == line
 
 
 def test_two_thousand_instances_in_forty_portions() -> None:

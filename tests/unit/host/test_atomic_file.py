@@ -1,4 +1,4 @@
-"""Writing whole or not at all, private, with one writer at a time."""
+"""Writing whole or not at all, and private."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ import pytest
 
 from ecsauth.errors import EcsauthError, LockTimeoutError, TargetError
 from ecsauth.host import atomic_file as files
-from ecsauth.host import trust as ownership
 from ecsauth.host.atomic_file import locate, make_private, read_regular, read_state, write_atomic
-from ecsauth.host.locks import locked
-from ecsauth.host.trust import untrusted_path_reason
 
 
 def mode(path: Path) -> int:
@@ -47,7 +44,7 @@ def test_mode_is_never_wider_than_private(tmp_path: Path, before: int, after: in
     assert (path.read_bytes(), mode(path)) == (b"new", after)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may write a read-only file")
+@pytest.mark.usefixtures("as_root")
 def test_mode_is_never_wider_than_it_was(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"old")
@@ -56,7 +53,7 @@ def test_mode_is_never_wider_than_it_was(tmp_path: Path) -> None:
     assert mode(path) == 0o400
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.usefixtures("as_root")
 def test_owner_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"old")
@@ -223,7 +220,7 @@ def test_circular_symlink_is_refused(tmp_path: Path) -> None:
         locate(tmp_path / "a")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.usefixtures("as_root")
 def test_symlink_of_another_user_is_refused(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"x")
     link = tmp_path / "link"
@@ -267,58 +264,6 @@ def test_state_of_a_missing_file(tmp_path: Path) -> None:
     assert (state.data, state.mode) == (None, 0o600)
 
 
-def _hold(path: Path, ready: multiprocessing.synchronize.Event, seconds: float) -> None:
-    import time
-
-    with locked(path, 5):
-        ready.set()
-        time.sleep(seconds)
-
-
-def test_second_writer_waits_then_gets_the_lock(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    ready = context.Event()
-    child = context.Process(target=_hold, args=(tmp_path / "f", ready, 0.3))
-    child.start()
-    assert ready.wait(5)
-    with locked(tmp_path / "f", 10):
-        child.join(5)
-    child.join()
-    assert child.exitcode == 0
-
-
-def test_lock_timeout_names_the_holder(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    ready = context.Event()
-    child = context.Process(target=_hold, args=(tmp_path / "f", ready, 30))
-    child.start()
-    assert ready.wait(5)
-    now = [0.0]
-    try:
-        with (
-            pytest.raises(LockTimeoutError, match=f"process {child.pid} has held"),
-            locked(
-                tmp_path / "f", 2, clock=lambda: now[0], sleep=lambda s: now.append(now.pop() + s)
-            ),
-        ):
-            pass
-        assert now[0] >= 2
-    finally:
-        child.kill()
-        child.join()
-    with locked(tmp_path / "f", 0):  # the kernel let go of it
-        pass
-
-
-def test_lock_file_is_private_and_no_symlink_is_followed(tmp_path: Path) -> None:
-    with locked(tmp_path / "f", 0):
-        assert mode(tmp_path / ".f.ecsauth-lock") == 0o600
-    (tmp_path / ".g.ecsauth-lock").symlink_to(tmp_path / "victim")
-    with pytest.raises(TargetError), locked(tmp_path / "g", 0):
-        pass
-    assert not (tmp_path / "victim").exists()
-
-
 def test_hints_fit_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     denied = PermissionError(errno.EACCES, "x")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -327,7 +272,7 @@ def test_hints_fit_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "sudo" not in files.target_error(Path("f"), denied).hint
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize("name", ["f", "f.ecsauth-previous"])
 def test_file_of_another_user_where_all_can_write_gets_no_secret(tmp_path: Path, name: str) -> None:
     """The new file would keep its owner, who could read it."""
@@ -345,7 +290,7 @@ def test_file_of_another_user_where_all_can_write_gets_no_secret(tmp_path: Path,
     assert path.stat().st_uid == 12345
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.usefixtures("as_root")
 def test_content_of_another_user_where_all_can_write_is_not_taken(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"his")
@@ -370,40 +315,6 @@ def test_file_is_made_private_and_no_symlink_is_followed(tmp_path: Path) -> None
     assert make_private(path) is None
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
-def test_path_that_others_can_redirect_is_named(tmp_path: Path) -> None:
-    inner = tmp_path / "a" / "b"
-    inner.mkdir(parents=True)
-    (tmp_path / "link").symlink_to("a/../a")
-    (tmp_path / "loop").symlink_to("loop")
-    assert untrusted_path_reason(inner) == ""
-    assert untrusted_path_reason(tmp_path / "link" / "b") == ""
-    assert "loop is a symlink" in untrusted_path_reason(tmp_path / "loop")
-    os.chown(tmp_path / "link", 12345, 12345, follow_symlinks=False)
-    assert "link is a symlink of another user" in untrusted_path_reason(tmp_path / "link" / "b")
-    (tmp_path / "a").chmod(0o1777)
-    assert untrusted_path_reason(inner) == ""
-    (tmp_path / "a").chmod(0o777)
-    assert untrusted_path_reason(inner) == f"{tmp_path / 'a'} can be written by others"
-    os.chown(tmp_path / "a", 12345, 0)
-    assert "belongs to another user (uid 12345)" in untrusted_path_reason(inner)
-    with pytest.raises(FileNotFoundError):
-        untrusted_path_reason(tmp_path / "absent")
-
-
-def test_file_system_without_locks_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def flock(*_: object) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr("fcntl.flock", flock)
-    words = "f cannot be locked: No locks available"
-    with pytest.raises(TargetError, match=words) as caught, locked(tmp_path / "f", 1):
-        pass
-    assert caught.value.reference == "target-no-locks"
-
-
 def test_two_writers_without_a_lock_do_not_mix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -421,46 +332,3 @@ def test_two_writers_without_a_lock_do_not_mix(
     with pytest.raises(LockTimeoutError, match="another process is writing it too"):
         write_atomic(path, b"new")
     assert not path.exists()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root looks who could swap a directory")
-@pytest.mark.parametrize(
-    ("variables", "is_trusted"),
-    [
-        ({}, False),
-        ({"ECSAUTH_TRUSTED_UIDS": "1 12345"}, True),
-        ({"ECSAUTH_TRUSTED_UIDS": "1,2345"}, False),
-        ({"ECSAUTH_TRUSTED_UIDS": "all"}, True),
-        ({"SUDO_UID": "12345"}, True),
-        ({"SUDO_UID": "x"}, False),
-    ],
-)
-def test_directory_of_a_trusted_user_is_trusted(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    variables: dict[str, str],
-    is_trusted: bool,
-) -> None:
-    monkeypatch.delenv("SUDO_UID", raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    folder = tmp_path / "his"
-    folder.mkdir()
-    os.chown(folder, 12345, 12345)
-    assert (ownership.untrusted_path_reason(folder) == "") == is_trusted
-    folder.chmod(0o777)
-    is_open = variables.get("ECSAUTH_TRUSTED_UIDS") != "all"
-    assert bool(ownership.untrusted_path_reason(folder)) == is_open
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
-def test_lock_that_another_user_has_made_is_refused(tmp_path: Path) -> None:
-    lock = tmp_path / ".f.ecsauth-lock"
-    lock.touch()
-    os.chown(lock, 12345, 12345)
-    with locked(tmp_path / "f", 0):
-        pass
-    tmp_path.chmod(0o1777)
-    words = r"lock belongs to another user \(uid 12345\)"
-    with pytest.raises(TargetError, match=words), locked(tmp_path / "f", 0):
-        pass

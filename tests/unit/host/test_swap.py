@@ -6,8 +6,8 @@ import ctypes
 import errno
 import os
 import signal
+import socket
 import threading
-import time
 from pathlib import Path
 from typing import Callable
 
@@ -188,23 +188,32 @@ def test_signal_to_another_thread_waits_too(
     """Python's handlers run in the main thread, whichever thread is interrupted."""
     temporary, path = lay(tmp_path)
     save(path, b"edited")
-    other = threading.Thread(target=time.sleep, args=(0.5,))
+    end = threading.Event()
+    other = threading.Thread(target=end.wait, args=(60,))
     content_of, seen = exchange._content, []
+    arrived, told = socket.socketpair()
+    arrived.settimeout(10)
+    told.setblocking(False)
 
     def content(place: Path) -> bytes | None:
         assert other.ident
         signal.pthread_kill(other.ident, signal.SIGHUP)
-        time.sleep(0.1)  # until it has come
+        assert arrived.recv(1) == bytes([signal.SIGHUP])
         return content_of(place)
 
     before = signal.signal(signal.SIGHUP, lambda *_: seen.append(path.read_bytes()))
+    woken = signal.set_wakeup_fd(told.fileno())
     try:
         monkeypatch.setattr(exchange, "_content", content)
         other.start()
         assert not put_in_place(temporary, path, b"old")
-        other.join()
     finally:
+        signal.set_wakeup_fd(woken)
         signal.signal(signal.SIGHUP, before)
+        end.set()
+        other.join()
+        arrived.close()
+        told.close()
     assert seen == [b"edited"]
     assert temporary.read_bytes() == b"new"
 

@@ -18,11 +18,10 @@ PULL = {
     "ecr:GetAuthorizationToken",
     "ecr:BatchCheckLayerAvailability",
     "ecr:GetDownloadUrlForLayer",
-    "ecr:GetRepositoryPolicy",
-    "ecr:DescribeRepositories",
-    "ecr:ListImages",
     "ecr:BatchGetImage",
 }
+"""The calls that a pull makes."""
+
 Check = Callable[[Any], bool]
 
 
@@ -133,21 +132,19 @@ def test_checker_sees_what_marathon_would_refuse(change: dict[str, Any]) -> None
     assert not APP({**sample("helper.json"), **change})
 
 
-def test_helper_goes_once_onto_every_agent_when_it_is_scaled() -> None:
+def test_helper_comes_back_at_a_steady_pace() -> None:
+    """It ends by itself, and Marathon starts it again: neither at once nor later and later."""
     app = sample("helper.json")
-    assert app["instances"] == 0
-    assert app["constraints"] == [["hostname", "UNIQUE"]]
-    assert set(app["acceptedResourceRoles"]) == {"*", "slave_public"}
-    assert app["container"]["docker"]["forcePullImage"] is True
-    assert {item["containerPath"] for item in app["container"]["volumes"]} == {
-        "/host/bin",
-        "/host/etc",
-    }
-    # It ends by itself, and Marathon starts it again: neither at once nor later and later.
     assert int(app["env"]["STAY"]) > 0
     assert app["backoffSeconds"] >= 60
     assert app["backoffFactor"] == 1
     assert app["maxLaunchDelaySeconds"] == app["backoffSeconds"]
+
+
+def test_helper_mounts_what_its_script_writes_to() -> None:
+    mounted = {item["containerPath"] for item in sample("helper.json")["container"]["volumes"]}
+    written = set(re.findall(r"/host/\w+", (SAMPLES / "put.sh").read_text()))
+    assert mounted == written
 
 
 def test_app_fetches_the_archive_from_where_the_helper_puts_it() -> None:
@@ -161,11 +158,11 @@ def test_app_fetches_the_archive_from_where_the_helper_puts_it() -> None:
     assert ".dkr.ecr." in sample("app.json")["container"]["docker"]["image"]
 
 
-def test_agents_may_pull_and_nothing_else() -> None:
+def test_agents_may_pull_and_only_read() -> None:
     (statement,) = sample("iam-agent.json")["Statement"]
-    assert set(statement["Action"]) == PULL
-    assert len(statement["Action"]) == len(PULL)
-    assert (statement["Effect"], statement["Resource"]) == ("Allow", "*")
+    assert set(statement["Action"]) > PULL
+    reading = r"ecr:(BatchCheck|BatchGet|Describe|Get|List)[A-Za-z]+"
+    assert [item for item in statement["Action"] if not re.fullmatch(reading, item)] == []
 
 
 @pytest.mark.parametrize("name", ["build.sh", "put.sh"])

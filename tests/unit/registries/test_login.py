@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -14,15 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecsauth.credentials.credential import Credential
-from ecsauth.credentials.registry import parse_auth_key
 from ecsauth.credentials.verdict import ACCEPTED, REFUSED, UNREACHABLE, UNTRUSTED, Verdict
 from ecsauth.registries.challenge import Challenge, parse_challenges
 from ecsauth.registries.http import _proxy_for
 from ecsauth.registries.login import HttpError, Response, is_loopback, log_in
 from ecsauth.registries.pool import run_all
+from tests.builders import HUB, b64, credential
+from tests.unit.fakes import Ticks
 
 SECRET = "hunter2"
-BASIC = {"Authorization": f"Basic {base64.b64encode(f'u:{SECRET}'.encode()).decode()}"}
+BASIC = {"Authorization": f"Basic {b64(f'u:{SECRET}')}"}
 BEARER = 'Bearer realm="https://q.io/token",service="q"'
 
 
@@ -50,9 +51,10 @@ class StubHttp:
         return verdict
 
 
-def credential(key: str = "q.io", **fields: Any) -> Credential:
+def login_to(key: str = "q.io", **fields: Any) -> Credential:
+    """Return a credential with these fields alone; without any, a user and a password."""
     fields = fields or {"username": "u", "secret": SECRET}
-    return Credential(parse_auth_key(key), **fields)
+    return credential(key, **{"username": "", "secret": "", **fields})
 
 
 def asks(*challenges: str) -> Response:
@@ -72,7 +74,7 @@ def test_basic(status: int, outcome: str) -> None:
         ("GET https://q.io/v2/", asks('Basic realm="x"')),
         ("GET https://q.io/v2/", Response(status)),
     )
-    assert http.log_in(credential()).outcome == outcome
+    assert http.log_in(login_to()).outcome == outcome
     assert [headers for _, headers, _ in http.sent] == [{}, BASIC]
 
 
@@ -83,7 +85,7 @@ def test_bearer_with_password(fields: dict[str, str]) -> None:
         ("GET https://q.io/token", token(**fields)),
         ("GET https://q.io/v2/", Response(200)),
     )
-    assert http.log_in(credential()) == Verdict("q.io", "u", ACCEPTED)
+    assert http.log_in(login_to()) == Verdict("q.io", "u", ACCEPTED)
     url, headers, _ = http.sent[1]
     assert parse_qs(urlsplit(url).query) == {
         "service": ["q"],
@@ -100,7 +102,7 @@ def test_bearer_with_identity_token_refreshes() -> None:
         ("POST https://q.io/token", token(access_token="t0k")),
         ("GET https://q.io/v2/", Response(200)),
     )
-    assert http.log_in(credential(identity_token=SECRET)).outcome == ACCEPTED
+    assert http.log_in(login_to(identity_token=SECRET)).outcome == ACCEPTED
     url, _, body = http.sent[1]
     assert SECRET not in url
     assert parse_qs(body.decode()) == {
@@ -113,7 +115,7 @@ def test_bearer_with_identity_token_refreshes() -> None:
 
 def test_registry_token_is_sent_as_it_is() -> None:
     http = StubHttp(("GET https://q.io/v2/", asks(BEARER)), ("GET https://q.io/v2/", Response(200)))
-    assert http.log_in(credential(registry_token=SECRET)).outcome == ACCEPTED
+    assert http.log_in(login_to(registry_token=SECRET)).outcome == ACCEPTED
     assert http.sent[1][1] == {"Authorization": f"Bearer {SECRET}"}
 
 
@@ -124,7 +126,7 @@ def test_docker_hub_is_asked_at_its_registry() -> None:
         ("GET https://auth.docker.io/token", token()),
         ("GET https://registry-1.docker.io/v2/", Response(200)),
     )
-    verdict = http.log_in(credential("https://index.docker.io/v1/"))
+    verdict = http.log_in(login_to(HUB))
     assert (verdict.registry, verdict.outcome, verdict.realm) == (
         "docker.io",
         ACCEPTED,
@@ -136,7 +138,7 @@ def test_token_server_that_refuses() -> None:
     http = StubHttp(
         ("GET https://q.io/v2/", asks(BEARER)), ("GET https://q.io/token", Response(401))
     )
-    assert http.log_in(credential()).outcome == REFUSED
+    assert http.log_in(login_to()).outcome == REFUSED
 
 
 @pytest.mark.parametrize("body", ["", "{}", "[]", "hunter2", '{"token": 5}', '{"token": "a\\nb"}'])
@@ -144,7 +146,7 @@ def test_token_server_without_token(body: str) -> None:
     http = StubHttp(
         ("GET https://q.io/v2/", asks(BEARER)), ("GET https://q.io/token", Response(200, body=body))
     )
-    verdict = http.log_in(credential())
+    verdict = http.log_in(login_to())
     assert (verdict.outcome, verdict.detail) == (UNREACHABLE, "the token server returned no token")
 
 
@@ -163,7 +165,7 @@ def test_token_server_without_token(body: str) -> None:
 )
 def test_nothing_is_sent_to_a_realm_that_is_not_https(realm: str) -> None:
     http = StubHttp(("GET https://q.io/v2/", asks(f'Bearer realm="{realm}"')))
-    verdict = http.log_in(credential())
+    verdict = http.log_in(login_to())
     assert verdict.outcome == REFUSED
     assert "no credentials were sent" in verdict.detail
 
@@ -175,7 +177,7 @@ def test_insecure_registry_may_name_a_plain_realm() -> None:
         ("GET http://q.io/token", token()),
         ("GET http://q.io/v2/", Response(200)),
     )
-    assert http.log_in(credential(), insecure=True).outcome == ACCEPTED
+    assert http.log_in(login_to(), insecure=True).outcome == ACCEPTED
 
 
 def test_plain_realm_on_another_host_gets_nothing() -> None:
@@ -183,7 +185,7 @@ def test_plain_realm_on_another_host_gets_nothing() -> None:
         ("GET https://q.io/v2/", HttpError("no TLS")),
         ("GET http://q.io/v2/", asks('Bearer realm="http://tokens.io/t"')),
     )
-    verdict = http.log_in(credential(), insecure=True)
+    verdict = http.log_in(login_to(), insecure=True)
     assert (verdict.outcome, verdict.detail) == (
         REFUSED,
         "no credentials were sent: the token realm is on plain HTTP",
@@ -192,18 +194,19 @@ def test_plain_realm_on_another_host_gets_nothing() -> None:
 
 def test_secure_registry_is_never_asked_on_plain_http() -> None:
     http = StubHttp(("GET https://q.io/v2/", HttpError("connection refused")))
-    assert http.log_in(credential()) == Verdict("q.io", "u", UNREACHABLE, "connection refused")
+    assert http.log_in(login_to()) == Verdict("q.io", "u", UNREACHABLE, "connection refused")
 
 
 def test_untrusted_certificate_is_no_reason_to_try_plain_http() -> None:
     http = StubHttp(("GET https://q.io/v2/", HttpError("self-signed", untrusted=True)))
-    assert http.log_in(credential(), insecure=True).outcome == UNTRUSTED
+    assert http.log_in(login_to(), insecure=True).outcome == UNTRUSTED
 
 
 def test_identity_token_is_not_sent_as_a_password() -> None:
     http = StubHttp(("GET https://q.io/v2/", asks("Basic")))
-    verdict = http.log_in(credential(identity_token=SECRET))
-    assert (verdict.outcome, "passwords" in verdict.detail) == (REFUSED, True)
+    verdict = http.log_in(login_to(identity_token=SECRET))
+    assert verdict.outcome == REFUSED
+    assert "passwords" in verdict.detail
 
 
 @pytest.mark.parametrize(
@@ -217,7 +220,7 @@ def test_identity_token_is_not_sent_as_a_password() -> None:
     ],
 )
 def test_other_first_answers(answer: Response, outcome: str, words: str) -> None:
-    verdict = StubHttp(("GET https://q.io/v2/", answer)).log_in(credential())
+    verdict = StubHttp(("GET https://q.io/v2/", answer)).log_in(login_to())
     assert verdict.outcome == outcome
     assert words in verdict.detail
 
@@ -271,21 +274,26 @@ def test_loopback(registry: str, loopback: bool) -> None:
 
 
 def test_many_logins_come_back_in_order_and_slow_ones_are_given_up() -> None:
-    items = [credential(f"r{number}.io") for number in range(40)]
+    items = [login_to(f"r{number}.io") for number in range(40)]
     seen: list[str] = []
+    end, ticks = threading.Event(), Ticks()
 
     def one(item: Credential) -> Verdict:
         if item.registry == "r3.io":
-            time.sleep(5)
+            end.wait(60)
         if item.registry == "r4.io":
             raise ValueError(SECRET)
         return Verdict(item.registry, "u", ACCEPTED)
 
-    start = time.monotonic()
-    verdicts = run_all(
-        items, one, 0.3, lambda item: seen.append(item.registry), time.monotonic, time.sleep
-    )
-    assert time.monotonic() - start < 3
+    def sleep(seconds: float) -> None:
+        """Let the clock go on once all have answered but the slow one."""
+        (ticks.sleep if len(seen) == 39 else time.sleep)(seconds)
+
+    try:
+        verdicts = run_all(items, one, 0.3, lambda item: seen.append(item.registry), ticks, sleep)
+    finally:
+        end.set()
+    assert ticks.now == pytest.approx(0.3)
     assert [item.registry for item in verdicts] == [item.registry for item in items]
     assert sorted(seen) == sorted(item.registry for item in items)
     assert verdicts[3].detail == "no answer in 0.3 s"
@@ -294,9 +302,9 @@ def test_many_logins_come_back_in_order_and_slow_ones_are_given_up() -> None:
 
 
 def test_hostile_header_is_read_in_linear_time() -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     parse_challenges(["Bearer" + " " * 60_000 + '"'] * 50)
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 @pytest.mark.parametrize(

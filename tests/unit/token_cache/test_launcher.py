@@ -178,7 +178,7 @@ def test_launcher_and_hit_notice_a_changed_sdk_file(
     assert is_hit()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a process namespace")
+@pytest.mark.usefixtures("as_root")
 def test_launcher_knows_its_own_age_in_another_namespace(home: Path, package: Path) -> None:
     made = world(home)
     past = time.time() - 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +12,6 @@ import pytest
 from ecsauth.errors import SourceError
 from ecsauth.token_cache.answers import hit
 from ecsauth.token_cache.cache import CachedToken, Failure, FileCache, NoCache
-from ecsauth.token_cache.flight import WAIT_SECONDS, fly
-from ecsauth.token_cache.principal import principal_of, token_name
-from ecsauth.token_cache.sdk_files import SdkFile, SdkFiles, read_sdk_files
 from ecsauth.token_cache.server import Login, Server, parse_server_url
 from ecsauth.token_cache.vault import EcrVault, Outside
 from tests.builders import HOST
@@ -31,13 +28,6 @@ def server(host: str) -> Server:
     found = parse_server_url(host)
     assert found is not None
     return found
-
-
-FILES = SdkFiles(SdkFile("/c", b"", None), SdkFile("/d", b"", None))
-
-
-def files(config: str = "", credentials: str = "") -> SdkFiles:
-    return SdkFiles(SdkFile("/c", config.encode(), None), SdkFile("/d", credentials.encode(), None))
 
 
 class Situation:
@@ -260,107 +250,6 @@ def test_warm_failure_is_raised_although_the_cached_token_is_still_valid(one: Si
     assert one.login() == Login("AWS", "s3cret1")
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "is_same"),
-    [
-        ({}, {}, True),
-        ({"AWS_PROFILE": "a"}, {"AWS_PROFILE": "b"}, False),
-        ({"AWS_ACCESS_KEY_ID": "AKIA1"}, {"AWS_ACCESS_KEY_ID": "AKIA2"}, False),
-        ({"AWS_SESSION_TOKEN": "1"}, {"AWS_SESSION_TOKEN": "2"}, True),
-        ({"AWS_SECRET_ACCESS_KEY": "1"}, {"AWS_SECRET_ACCESS_KEY": "2"}, True),
-        ({"AWS_REGION": "a"}, {"AWS_REGION": "b"}, True),
-        ({"AWS_ROLE_ARN": "r"}, {}, False),
-        ({"AWS_PROFILE_123456789012": "a"}, {}, False),
-        ({"AWS_ROLE_ARN_123456789012": "a"}, {}, False),
-        ({"AWS_PROFILE_999999999999": "a"}, {}, True),
-        (
-            {"AWS_PROFILE_123456789012": "a", "AWS_ACCESS_KEY_ID": "AKIA1"},
-            {"AWS_PROFILE_123456789012": "a", "AWS_ACCESS_KEY_ID": "AKIA2"},
-            True,
-        ),
-        ({"AWS_ENDPOINT_URL": "http://x"}, {}, False),
-    ],
-)
-def test_principal_changes_with_what_decides_the_login(
-    first: dict[str, str], second: dict[str, str], is_same: bool
-) -> None:
-    found = [principal_of("123456789012", item, "/h", FILES) for item in (first, second)]
-    assert (found[0] == found[1]) is is_same
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "is_same"),
-    [
-        ("aws_secret_access_key = a", "aws_secret_access_key = b", True),
-        ("aws_session_token=a", "AWS_SESSION_TOKEN = b", True),
-        ("role_arn=a\naws_access_key_id = ASIA1", "role_arn=a\naws_access_key_id=ASIA2", True),
-        ("x_principal_expires = 1", "x_principal_expires = 2", True),
-        ("aws_access_key_id = AKIA1", "aws_access_key_id = AKIA2", False),
-        ("[a]", "[b]", False),
-        ("role_arn = a", "role_arn = b", False),
-    ],
-)
-def test_principal_does_not_change_with_its_sessions(
-    before: str, after: str, is_same: bool
-) -> None:
-    found = [
-        principal_of("", {}, "/h", files("", f"[default]\n{text}\n")) for text in (before, after)
-    ]
-    assert (found[0] == found[1]) is is_same
-    assert principal_of("", {}, "/h", files("a")) != principal_of("", {}, "/h", files("b"))
-
-
-def test_session_key_is_part_of_the_principal_only_in_a_section_without_a_role() -> None:
-    def principal(key: str, more: str = "") -> str:
-        text = f"[default]\naws_access_key_id = {key}\n{more}\n[other]\nx_principal_arn = a\n"
-        return principal_of("", {}, "/h", files("", text))
-
-    assert principal("ASIA1") != principal("ASIA2")
-    assert principal("ASIA1", "x_principal_arn=a") == principal("ASIA2", "x_principal_arn=a")
-    assert principal("ASIA1", "role_arn=a") != principal("ASIA1", "role_arn=b")
-
-
-def test_instance_is_named_by_its_boot_if_by_nothing_else() -> None:
-    def principal(boot: str, config: str = "", **environment: str) -> str:
-        return principal_of("", environment, "/h", files(config), boot=boot)
-
-    assert principal("1") != principal("2")
-    assert principal("1", "x") == principal("2", "x")
-    assert principal("1", AWS_PROFILE="p") == principal("2", AWS_PROFILE="p")
-
-
-def test_secrets_that_variables_name_count() -> None:
-    one = {"AWS_CONTAINER_AUTHORIZATION_TOKEN": "alice"}
-    other = {"AWS_CONTAINER_AUTHORIZATION_TOKEN": "bob"}
-    assert principal_of("", one, "/h", FILES) != principal_of("", other, "/h", FILES)
-    found = [principal_of("", {}, "/h", FILES, secrets=item) for item in (b"a", b"b")]
-    assert found[0] != found[1]
-
-
-@pytest.mark.parametrize("variable", ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"])
-def test_files_of_the_sdk_are_found_as_botocore_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
-) -> None:
-    (tmp_path / "c").write_text("x")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    for named in ("~/c", "$HOME/c", "c", str(tmp_path / "c")):
-        found = read_sdk_files({variable: named}, str(tmp_path))
-        assert found is not None
-        one = found.config if variable == "AWS_CONFIG_FILE" else found.credentials
-        assert (one.path, one.content) == (str(tmp_path / "c"), b"x")
-
-
-def test_sdk_file_that_cannot_be_read_completely_gives_none(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "fifo")
-    (tmp_path / "large").write_bytes(b"x" * 1_100_000)
-    for name in ("fifo", "large", "."):
-        assert read_sdk_files({"AWS_CONFIG_FILE": str(tmp_path / name)}, "/h") is None
-    missing = read_sdk_files({"AWS_CONFIG_FILE": str(tmp_path / "none")}, "/h")
-    assert missing is not None
-    assert missing.config.mtime is None
-
-
 def test_config_that_cannot_be_read_means_no_cache(tmp_path: Path) -> None:
     one = Situation(tmp_path, AWS_CONFIG_FILE=str(tmp_path))
     one.login()
@@ -458,89 +347,3 @@ def test_warm_refuses_a_host_of_another_region(one: Situation) -> None:
         one.vault().warm(nameless, 3600)
     assert caught.value.reference == "aws-unexpected-answer"
     assert one.vault().hosts() == []
-
-
-def test_token_name_is_a_plain_file_name() -> None:
-    names = {
-        token_name("p", "ecr", "us-west-2", fips=False),
-        token_name("p", "ecr", "us-west-2", fips=True),
-        token_name("p", "ecr", "us-west-1", fips=False),
-        token_name("p", "ecr-public", "us-west-2", fips=False),
-        token_name("q", "ecr", "us-west-2", fips=False),
-    }
-    assert len(names) == 5
-    assert all(len(name) == 40 and name.isalnum() for name in names)
-
-
-class FakeTime:
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.pauses: list[float] = []
-
-    def clock(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        self.now += seconds
-
-
-def locked_files(path: Path, count: int) -> list[int]:
-    return [os.open(path, os.O_RDWR | os.O_CREAT, 0o600) for _ in range(count)]
-
-
-def test_follower_returns_the_result_of_the_leader(tmp_path: Path) -> None:
-    import fcntl
-
-    leader, follower = locked_files(tmp_path / "lock", 2)
-    fcntl.flock(leader, fcntl.LOCK_EX)
-    time, answers = FakeTime(), iter([None, None, "token"])
-    found = fly(follower, lambda: next(answers), lambda: "own", clock=time.clock, sleep=time.sleep)
-    assert found == "token"
-    assert len(time.pauses) == 2
-    os.close(leader)
-
-
-def test_follower_asks_when_the_leader_has_died(tmp_path: Path) -> None:
-    import fcntl
-
-    leader, follower = locked_files(tmp_path / "lock", 2)
-    fcntl.flock(leader, fcntl.LOCK_EX)
-    time = FakeTime()
-
-    def sleep(seconds: float) -> None:
-        time.sleep(seconds)
-        if len(time.pauses) == 3:
-            os.close(leader)
-
-    assert fly(follower, lambda: None, lambda: "own", clock=time.clock, sleep=sleep) == "own"
-    assert time.now < 0.1
-
-
-def test_follower_of_a_stuck_leader_asks_after_the_wait(tmp_path: Path) -> None:
-    import fcntl
-
-    leader, follower = locked_files(tmp_path / "lock", 2)
-    fcntl.flock(leader, fcntl.LOCK_EX)
-    time = FakeTime()
-    found = fly(follower, lambda: None, lambda: "own", clock=time.clock, sleep=time.sleep)
-    assert found == "own"
-    assert WAIT_SECONDS <= time.now < WAIT_SECONDS + 1
-    assert max(time.pauses) <= 0.1
-    os.close(leader)
-
-
-def test_leader_peeks_again_before_it_asks(tmp_path: Path) -> None:
-    (descriptor,) = locked_files(tmp_path / "lock", 1)
-
-    def never() -> str:
-        raise AssertionError
-
-    assert fly(descriptor, lambda: "token", never) == "token"
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(descriptor)
-
-
-def test_flight_without_a_lock_asks() -> None:
-    answers: Iterable[str] = iter(["own"])
-    assert fly(None, lambda: "token", lambda: next(iter(answers))) == "own"

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ecsauth.engine_auth import agent_json
 from ecsauth.engine_auth import env_file as ecs_config
@@ -26,8 +20,8 @@ from ecsauth.engine_auth.check import (
     mend_agent_json,
 )
 from ecsauth.engine_auth.codec import MAX_AUTH_DATA_BYTES, EngineAuth, decode
-from tests.builders import DATA, HOST, b64
-from tests.conftest import Result
+from tests.builders import DATA, HOST, b64, ecr_password
+from tests.builders import engine_auth_lines as lines
 
 NOW = 1_800_000_000
 VECTORS = {
@@ -91,11 +85,8 @@ def logins(data: bytes) -> dict[str, str]:
     return {item.match: item.username for item in view.credentials}
 
 
-def lines(auth_type: str, data: object) -> bytes:
-    text = data if isinstance(data, str) else json.dumps(data)
-    return f"ECS_ENGINE_AUTH_TYPE={auth_type}\nECS_ENGINE_AUTH_DATA={text}\n".encode()
-
-
+A = {"auth": b64("alice:A")}
+B = {"auth": b64("bob:B")}
 GOOD = lines("dockercfg", {"q.io": {"auth": b64("u:p")}})
 
 
@@ -264,7 +255,7 @@ def test_spread_value_is_one_finding_and_not_one_a_line() -> None:
     ],
 )
 def test_expiry_of_ecr_tokens(expiration: int, expected: dict[str, str]) -> None:
-    password = b64(json.dumps({"expiration": expiration}))
+    password = ecr_password(expiration)
     assert codes(lines("dockercfg", {HOST: {"auth": b64(f"AWS:{password}")}})) == expected
 
 
@@ -310,10 +301,6 @@ def test_fix_keeps_foreign_lines_and_the_format() -> None:
     assert repaired.startswith(b"# c\r\nA=1\r\n")
     assert repaired.endswith(b"odd")
     assert ecs_config.read_engine_auth(repaired).auth_type == "docker"
-
-
-A = {"auth": b64("alice:A")}
-B = {"auth": b64("bob:B")}
 
 
 @pytest.mark.parametrize(
@@ -372,59 +359,9 @@ def test_json_line_is_no_inline_comment() -> None:
 
 
 def test_long_broken_value_is_judged_in_linear_time() -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     check_env_file(lines("dockercfg", '{"' + '\\"' * 60_000), NOW)
-    assert time.monotonic() - begun < 5
-
-
-def test_command_mends_a_file_whole_with_its_mode_and_its_previous_copy(
-    ecsauth: Callable[..., Result], tmp_path: Path
-) -> None:
-    target = tmp_path / "ecs.config"
-    before = b"# c\r\n" + lines("'dockercfg'", {"auths": {"a.io": A}})
-    target.write_bytes(before)
-    target.chmod(0o644)
-    assert ecsauth("check", target).code == 7
-    assert target.read_bytes() == before
-    result = ecsauth("check", target, "--fix")
-    assert result.code == 0
-    assert "fixed" in result.out
-    assert logins(target.read_bytes()) == {"a.io": "alice"}
-    assert target.read_bytes().startswith(b"# c\r\n")
-    assert target.stat().st_mode & 0o7777 == 0o600
-    assert (tmp_path / "ecs.config.ecsauth-previous").read_bytes() == before
-    inode = target.stat().st_ino
-    again = ecsauth("check", target, "--fix")
-    assert "mended" not in again.out
-    assert target.stat().st_ino == inode
-
-
-def test_command_on_real_files_of_the_host(ecsauth: Callable[..., Result], tmp_path: Path) -> None:
-    etc, var = tmp_path / "etc/ecs", tmp_path / "var/lib/ecs"
-    etc.mkdir(parents=True)
-    var.mkdir(parents=True)
-    target = etc / "ecs.config"
-    target.write_bytes(b"ECS_CLUSTER=x\n")
-    target.chmod(0o600)
-    assert "pulls anonymously" in ecsauth("check", target).out
-    (etc / "ecs.config.json").write_text(
-        json.dumps({"EngineAuthType": "dockercfg", "EngineAuthData": {"a.io": A}})
-    )
-    assert "from another one" in ecsauth("check", target).out
-    assert "user alice" in ecsauth("explain", "a.io/x", "--from", target).out
-    (var / "ecs.config").write_bytes(lines("dockercfg", {"a.io": B}))
-    found = json.loads(ecsauth("check", "--json", target).out)["findings"]
-    assert [item["code"] for item in found] == ["elsewhere"]
-    assert "user bob" in ecsauth("explain", "a.io/x", "--from", target).out
-
-
-def test_command_reads_stdin_and_does_not_mend_it(
-    ecsauth: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bad = lines("Docker", {"a.io": A})
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bad)))
-    assert ecsauth("check", "-").code == 7
-    assert ecsauth("check", "-", "--fix").code == 2
+    assert time.process_time() - begun < 5
 
 
 def test_findings_never_show_a_secret() -> None:
@@ -439,45 +376,3 @@ def test_findings_never_show_a_secret() -> None:
         found = check_env_file(data, NOW)
         assert found
         assert secret not in repr(found)
-
-
-_PIECE = st.sampled_from(
-    [
-        b"ECS_ENGINE_AUTH_TYPE=",
-        b"ECS_ENGINE_AUTH_DATA=",
-        b"dockercfg",
-        b"docker",
-        b"\n",
-        b"\r\n",
-        b"export ",
-        b" ",
-        b"'",
-        b'"',
-        b"{",
-        b"}",
-        b'{"q.io":{"auth":"dTpw"}}',
-        b'{"auths":',
-        b"\\",
-        b"#",
-        b"A=1",
-        b"\xef\xbb\xbf",
-        b"\xff",
-        b"\0",
-        b'"a.io":{"username":"u"}',
-        b",",
-    ]
-)
-
-
-@given(st.lists(_PIECE, max_size=14))
-def test_check_and_mend_never_raise_and_mending_is_stable(pieces: list[bytes]) -> None:
-    data = b"".join(pieces)
-    check_env_file(data, NOW)
-    if data.lstrip().startswith(b"{"):
-        return
-    before = decode(ecs_config.read_engine_auth(data))
-    repaired = fix(data)
-    after = decode(ecs_config.read_engine_auth(repaired))
-    assert fix(repaired) == repaired
-    read = {item.login for item in before.credentials if any(item.login)}
-    assert read <= {item.login for item in after.credentials}
