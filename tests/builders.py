@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,24 @@ def credential(key: str, username: str = "u", secret: str = "p", **fields: Any) 
     return Credential(parse_auth_key(key), username, secret, **fields)
 
 
-def secrets_in(text: bytes) -> dict[str, str]:
-    """Return registry → password in the text of an ``ecs.config``, as the agent reads it."""
+def ecr_password(expiration: object) -> str:
+    """Return a password as ECR gives it: it holds its own expiry."""
+    return b64(json.dumps({"payload": "x", "expiration": expiration}))
+
+
+def engine_auth_lines(auth_type: str, data: object) -> bytes:
+    """Return the two settings of an ``ecs.config``; `data` is written as JSON unless it is text."""
+    text = data if isinstance(data, str) else json.dumps(data)
+    return f"ECS_ENGINE_AUTH_TYPE={auth_type}\nECS_ENGINE_AUTH_DATA={text}\n".encode()
+
+
+def logins_in(text: bytes) -> dict[str, tuple[str, str]]:
+    """Return registry → user, password in the text of an ``ecs.config``, as the agent reads it."""
     view = decode(read_engine_auth(text))
     assert not view.fault
-    return {item.match: item.secret for item in view.credentials}
+    return {item.match: (item.username, item.secret) for item in view.credentials}
+
+
+def secrets_in(text: bytes) -> dict[str, str]:
+    """Return registry → password in the text of an ``ecs.config``, as the agent reads it."""
+    return {registry: secret for registry, (_, secret) in logins_in(text).items()}

@@ -220,8 +220,14 @@ def test_name_that_is_not_there_is_said(
         (("--cluster=lab", "--tag=a=b"), "--cluster and --tag are both given"),
         (("--tag=a",), "--tag is not KEY=VALUE"),
         (("--tag==b",), "--tag is not KEY=VALUE"),
-        (("--cluster=lab", "--max-errors=1.5"), "--max-errors: a limit is"),
-        (("--cluster=lab", "--max-concurrency=0"), "--max-concurrency: a limit is"),
+        (
+            ("--cluster=lab", "--max-errors=1.5"),
+            "--max-errors: not a number of instances (at least 0)",
+        ),
+        (
+            ("--cluster=lab", "--max-concurrency=0"),
+            "--max-concurrency: not a number of instances (at least 1)",
+        ),
         (tuple(f"--tag={key}=v" for key in "abcdef"), "at most 5 tags"),
     ],
 )

@@ -482,7 +482,7 @@ def test_without_home_the_user_database_is_asked(user: User) -> None:
         f"mount --bind {passwd} /etc/passwd &&"
         ' exec setpriv --reuid 4242 --regid 4242 --clear-groups "$@"'
     )
-    code = "from ecsauth.helper.program import home_of; import os; print(home_of(os.environ))"
+    code = "from ecsauth.token_cache.open import home_of; import os; print(home_of(os.environ))"
     python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else "python3"
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", script, "sh", python, "-c", code],
@@ -680,6 +680,7 @@ def test_refresh_keeps_the_cache_warm(
         "registries": {HOST: "unchanged", "public.ecr.aws": "unchanged"},
         "code": 0,
         "error": None,
+        "reference": None,
     }
     assert len(user.aws.calls) == 2
     target = tmp_path / "ecs.config"

@@ -245,6 +245,6 @@ def test_read_only_directory_keeps_the_archive_that_is_there(
     finally:
         subprocess.run(["umount", folder], check=True)
     assert result.code == 4
-    assert "read-only" in result.errors[0]
+    assert "was not written: Read-only file system; " in result.errors[0]
     assert files(folder) == {"docker.tar.gz"}
     assert target.read_bytes() == b"before"

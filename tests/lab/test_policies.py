@@ -106,7 +106,7 @@ def test_publisher_s_policy_is_enough(
     as_user(world, monkeypatch, policy("publisher"))
     done = publish(ecsauth)
     assert done.code == 0, done.err
-    assert "could not look" not in done.err
+    assert "could not check" not in done.err
     assert "warning" not in done.err
     assert set(LOOKS) < actions(policy("publisher"))
 

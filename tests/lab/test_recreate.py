@@ -239,7 +239,7 @@ def test_what_docker_refuses_is_refused_before_the_agent_is_stopped(
     ecsauth("migrate", login, "--to", agent.file)
     done = agent.restart()
     assert done.code == 5, done
-    assert "was not restarted and is as before" in done.err
+    assert "the agent was not restarted and runs as before: " in done.err
     assert "bind source path does not exist" in done.err
     assert agent.inspect()["State"]["StartedAt"] == before["State"]["StartedAt"]
     assert agent.names() & {ASIDE, NEW} == set()

@@ -19,6 +19,11 @@ OLD = "ECS_CLUSTER=lab\n# kept, whatever happens\nECS_ENGINE_AUTH_TYPE=dockercfg
 LOGIN = json.dumps({"auths": {"q.io": {"auth": b64(f"u:{PASSWORD}")}}})
 
 
+def is_crash(said: str) -> bool:
+    """Return whether a command shows a traceback, or an error that nobody foresaw."""
+    return "Traceback" in said or "unexpected" in said.replace("unexpected AWS response", "")
+
+
 @dataclass(frozen=True)
 class Scenario:
     """One command.

@@ -8,7 +8,7 @@ import pytest
 
 from tests.lab.faults.forks import Completed
 from tests.lab.faults.ground import Ground
-from tests.lab.faults.scenarios import HELPER, PASSWORD, SCENARIOS, TOKEN, Scenario, names
+from tests.lab.faults.scenarios import HELPER, PASSWORD, SCENARIOS, TOKEN, Scenario, is_crash, names
 
 Point = tuple[str, int]
 ERRORS = ("ENOSPC", "EIO", "EROFS", "EACCES", "EINTR", "EMFILE", "EDQUOT")
@@ -28,7 +28,7 @@ def faults_of(scenario: Scenario, done: Completed, found: bytes | None) -> list[
     is_whole = is_new or scenario.is_old(found) or (done.code == 3 and scenario.is_part(found))
     if not is_whole:
         faults.append(f"torn: {found!r}")
-    if "Traceback" in done.err or "unexpected" in done.err:
+    if is_crash(done.err):
         faults.append("a traceback, or nearly")
     if PASSWORD in done.out + done.err or (TOKEN in done.out + done.err and scenario is not HELPER):
         faults.append("a secret")

@@ -25,6 +25,7 @@ from tests.lab.faults.scenarios import (
     SCENARIOS,
     TOKEN,
     Scenario,
+    is_crash,
     read,
 )
 
@@ -135,7 +136,7 @@ def faults_of(scenario: Scenario, ended: Ended, found: bytes | None) -> list[str
     is_in_part = scenario is REFRESH and ended.code == 3 and MIGRATE.is_new(found)  # ecr: failed
     if not is_new and not is_in_part and not scenario.is_old(found):
         faults.append(f"torn: {found!r}")
-    if "Traceback" in ended.err or "unexpected" in ended.err:
+    if is_crash(ended.err):
         faults.append("a traceback, or nearly")
     said = ended.err + ("" if scenario is HELPER else ended.out)
     if PASSWORD in said or TOKEN in said:

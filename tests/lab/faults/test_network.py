@@ -25,7 +25,7 @@ from tests.lab.aws_stub import PRIVATE, PUBLIC, AwsStub, aws_stub, error_answer,
 from tests.lab.conftest import Certificates
 from tests.lab.faults import broken as servers
 from tests.lab.faults.broken import Broken, Fault, broken
-from tests.lab.faults.scenarios import LOGIN, OLD, PASSWORD, TOKEN
+from tests.lab.faults.scenarios import LOGIN, OLD, PASSWORD, TOKEN, is_crash
 from tests.lab.server import free_port
 
 KEY = "s3cret-key-of-the-faults"
@@ -181,7 +181,7 @@ def faults_of(command: Command, ended: Ended) -> list[str]:
         found.append("another answer")
     if len(ended.errors) != (command.code > 0) or not all("; " in line for line in ended.errors):
         found.append("not one error with a next step")
-    if "Traceback" in ended.said or "unexpected" in ended.said:
+    if is_crash(ended.said):
         found.append("a traceback, or nearly")
     all_said = ended.said + ("" if command.code == 0 else ended.out)
     if any(word in all_said for word in (KEY, PASSWORD, TOKEN, PROXY_PASSWORD)):

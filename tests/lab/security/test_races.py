@@ -22,6 +22,7 @@ from tests.builders import HOST, b64
 from tests.conftest import need_root
 from tests.lab.aws_stub import AwsStub
 from tests.lab.faults.forks import Completed, Forks
+from tests.lab.faults.scenarios import is_crash
 from tests.lab.security.attacker import NOBODY, Arena, attack
 
 SECONDS = 3.0
@@ -121,7 +122,7 @@ def clear(shared: Path) -> None:
 def faults_of(arena: Arena, done: Completed) -> list[str]:
     said = done.out + done.err
     faults = []
-    if done.code not in (0, 1, 2, 3, 4, 7) or "Traceback" in said or "unexpected" in said:
+    if done.code not in (0, 1, 2, 3, 4, 7) or is_crash(said):
         faults.append(f"{done.code}: {said}")
     if SECRET in said or "ECS_PROTECTED" in said:
         faults.append(f"said: {said}")
