@@ -1,8 +1,8 @@
-"""The ECS agent on this host: what it says of itself and how its container was started."""
+"""Names and addresses of the ECS agent on this host."""
 
 SYSTEMD, UPSTART, DOCKER = "systemd", "upstart", "docker"
 MANAGERS = (SYSTEMD, UPSTART, DOCKER)
-"""What may start it."""
+"""The service managers that may start it."""
 
 DEFAULT_URL = "http://localhost:51678"
-"""Where it answers."""
+"""Address of its introspection API."""

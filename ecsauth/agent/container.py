@@ -21,21 +21,21 @@ without user data since aws/amazon-ecs-agent pull request 4988."""
 
 _TIMEOUT_SECONDS = 5
 _TOTAL_SECONDS = 10.0
-"""For one look at the container, however slowly the answer drips."""
+"""Limit for one inspection of the container, even if the answer arrives byte by byte."""
 
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
 _ECS_INIT_VARIABLES = frozenset({"ECS_AGENT_LABELS", "ECS_VOLUME_PLUGIN_CAPABILITIES"})
-"""ecs-init gives these to every agent that it starts (aws/amazon-ecs-agent
+"""Variables that ecs-init sets for every agent that it starts (aws/amazon-ecs-agent
 ``ecs-init/docker/docker.go``, ``getContainerConfig``)."""
 
 
 class NoDockerError(Exception):
-    """There is no Docker on this host: its socket does not exist."""
+    """Docker is not installed: its socket does not exist."""
 
 
 @dataclass(frozen=True)
 class AgentContainer:
-    """What docker inspect says of the agent.
+    """The result of docker inspect for the agent.
 
     Attributes:
         verdict: what a restart would do.
@@ -60,7 +60,7 @@ class AgentContainer:
 
 
 def inspect_agent(environment: Mapping[str, str]) -> AgentContainer:
-    """Look at the agent's container. Never raises: without Docker the verdict is ``unknown``.
+    """Inspect the agent's container. Never raises: without Docker the verdict is ``unknown``.
 
     Args:
         environment: for DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH.
@@ -97,7 +97,7 @@ def _attributes(environment: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 def read_attributes(attributes: Mapping[str, Any]) -> AgentContainer:
-    """Understand the JSON object of docker inspect."""
+    """Parse the JSON object of docker inspect."""
     state = attributes.get("State") or {}
     if not state.get("Running"):
         why = f"the container {NAME} is {state.get('Status', 'stopped')}"
@@ -128,7 +128,7 @@ def read_attributes(attributes: Mapping[str, Any]) -> AgentContainer:
 
 @contextlib.contextmanager
 def connected(environment: Mapping[str, str], timeout: int = _TIMEOUT_SECONDS) -> Iterator[Any]:
-    """Give a client of the Docker SDK for the ``with`` block.
+    """Provide a client of the Docker SDK for the ``with`` block.
 
     Args:
         environment: as for `inspect_agent`.
@@ -198,7 +198,7 @@ def _why_unknown(error: Exception) -> str:
 
 
 def _seconds(text: str) -> float | None:
-    """Read docker's RFC 3339 time (nanoseconds, Z) as Unix seconds; None if it is none."""
+    """Read docker's RFC 3339 time (nanoseconds, Z) as Unix seconds; None if it is invalid."""
     try:
         moment = datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Whether the agent keeps its tasks over a restart. Pure: from what docker inspect shows.
+"""Whether the agent keeps its tasks across a restart. Pure: judged from docker inspect.
 
 AWS's document: if ``docker inspect ecs-agent`` shows no ECS_DATADIR, stop the tasks before the
 agent. More can go wrong than that: an empty value, a directory that is only in the container's own
@@ -18,7 +18,7 @@ NOT_RUNNING = "not running"
 UNKNOWN = "unknown"
 
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
-"""The names that Docker gives to volumes without one."""
+"""The names that Docker generates for anonymous volumes."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def judge(environment: Mapping[str, str], mounts: Sequence[Mapping[str, Any]]) -
     if nearest.get("Type") == "volume" and _ANONYMOUS.fullmatch(str(nearest.get("Name", ""))):
         return RestartVerdict(
             UNSAFE,
-            f"ECS_DATADIR ({directory}) is an unnamed volume, which a new container does not get",
+            f"ECS_DATADIR ({directory}) is an anonymous volume; a new container would not get it",
         )
     if nearest.get("RW") is False:
         return RestartVerdict(UNSAFE, f"ECS_DATADIR ({directory}) is mounted read-only")
@@ -67,7 +67,7 @@ def judge(environment: Mapping[str, str], mounts: Sequence[Mapping[str, Any]]) -
 
 
 def _holds(mount: str, directory: str) -> bool:
-    """Return whether a directory is a mount or in it; both are paths from the root on."""
+    """Return whether a directory is a mount or inside it; both are absolute paths."""
     inside = [part for part in directory.split("/") if part]
     parts = [part for part in mount.split("/") if part]
     return bool(mount) and inside[: len(parts)] == parts

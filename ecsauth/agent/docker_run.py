@@ -1,4 +1,4 @@
-"""An agent that somebody ran by hand with ``docker run --env-file``: made anew with new settings.
+"""An agent that somebody ran by hand with ``docker run --env-file``: re-created with new settings.
 
 Docker keeps a container's environment for its whole life, so that another container has to take
 its place. The order makes every step safe to be cut off at:
@@ -30,7 +30,7 @@ _NO_POLICY = {"Name": "no", "MaximumRetryCount": 0}
 
 
 class Container:
-    """A `service.Service` that is Docker alone.
+    """A `service.Service` for an agent that only Docker supervises.
 
     Args:
         environment: for Docker, see `inspect_agent`.
@@ -46,10 +46,10 @@ class Container:
         self._environment = environment
         self._settings = settings
         self._made = ""
-        """Id of the container that took the place of the old one."""
+        """Id of the container that replaced the old one."""
 
     def is_down(self) -> bool:
-        """Return False: Docker itself has said what there is to say."""
+        """Return False: Docker's own answer tells whether it runs."""
         return False
 
     def is_stopped(self) -> bool:
@@ -57,7 +57,7 @@ class Container:
         return False
 
     def repair(self) -> str:
-        """Mend what a restart that was cut off left.
+        """Clean up after an interrupted restart.
 
         Raises:
             AgentError: Docker refuses.
@@ -72,7 +72,7 @@ class Container:
             return _mend(found[NAME], found[NEW], found[ASIDE])
 
     def check(self) -> None:
-        """Refuse what nothing could bring back.
+        """Refuse to replace a container that could not be restored.
 
         Raises:
             RestartRefusedError: it was run with ``--rm``.
@@ -84,18 +84,19 @@ class Container:
             with self._docker("the agent's container cannot be looked at") as client:
                 found = _find(client, NAME)
         except AgentError as error:
-            raise RestartRefusedError(error.message, error.hint) from error
+            raise error.as_kind(RestartRefusedError) from error
         if found is not None and (found.attrs.get("HostConfig") or {}).get("AutoRemove"):
             raise RestartRefusedError(
-                f"{NAME} was run with --rm: once stopped, nothing could bring it back",
+                f"{NAME} was run with --rm: Docker would remove it, so it could not be restored",
                 "run it without --rm",
+                reference="agent-run-with-rm",
             )
 
     def start_if_blocked(self) -> None:
-        """Do nothing: nobody makes it wait."""
+        """Do nothing: no other job can block it."""
 
     def restart(self) -> bool:
-        """Put a new container in the place of the old one.
+        """Replace the container with a new one.
 
         Raises:
             AgentError: Docker refuses; the old one runs on unless it says otherwise.
@@ -116,14 +117,14 @@ class Container:
         return True
 
     def discard_rollback(self) -> None:
-        """Remove the old container; its volumes stay, for the new one has them."""
+        """Remove the old container; its volumes stay, because the new one uses them."""
         with contextlib.suppress(AgentError), self._docker("") as client:
             old = _find(client, ASIDE)
             if old is not None:
                 old.remove()
 
     def roll_back(self) -> None:
-        """Put the old container in its place again.
+        """Restore the old container.
 
         Raises:
             AgentError: Docker refuses.
@@ -134,9 +135,10 @@ class Container:
             is_foreign = current is not None and self._made not in ("", current.id)
             if old is not None and is_foreign:
                 raise AgentError(
-                    f"somebody else has started a container {NAME} meanwhile; the one before is"
+                    f"something else has started a container {NAME} meanwhile; the previous one is"
                     f" kept as {ASIDE}",
-                    "what starts it? a unit of your own?",
+                    "find out what starts it, such as a unit of your own",
+                    reference="agent-started-elsewhere",
                 )
             if old is not None:
                 _restore(current, old)
@@ -157,7 +159,7 @@ class Container:
 
     @contextlib.contextmanager
     def _docker(self, failed: str) -> Iterator[Any]:
-        """Give a client, and say what Docker refuses."""
+        """Provide a client; turn Docker's errors into AgentError."""
         from docker.errors import APIError, DockerException
 
         try:
@@ -167,7 +169,9 @@ class Container:
             said = str(error.explanation or "").splitlines()[:1]
             raise AgentError(f"{failed}: {_safe(said[0] if said else 'Docker refuses')}") from error
         except (DockerException, OSError, KeyError, TypeError, ValueError) as error:
-            raise AgentError(f"{failed}: {type(error).__name__}", "is Docker up?") from error
+            raise AgentError(
+                f"{failed}: {type(error).__name__}", "check that Docker is up"
+            ) from error
 
 
 def new_config(attributes: Mapping[str, Any], settings: EngineAuth) -> dict[str, Any]:
@@ -220,7 +224,7 @@ def _name_mount(host: dict[str, Any], mount: Mapping[str, Any]) -> bool:
 
 
 def new_environment(lines: Sequence[str], settings: EngineAuth) -> list[str]:
-    """Return the lines with the two settings replaced, every other one where it was."""
+    """Return the lines with the two settings replaced and the others unchanged, in order."""
     wanted = {AUTH_TYPE_KEY: settings.auth_type, AUTH_DATA_KEY: settings.auth_data}
     kept = []
     for line in lines:
@@ -236,7 +240,7 @@ def new_environment(lines: Sequence[str], settings: EngineAuth) -> list[str]:
 
 
 def other_networks(attributes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the networks besides the container's own: name → arguments to connect it."""
+    """Return the additional networks: name → arguments for connecting the container."""
     mode = str((attributes.get("HostConfig") or {}).get("NetworkMode", ""))
     own = {mode, "bridge" if mode in ("", "default") else mode}
     networks = (attributes.get("NetworkSettings") or {}).get("Networks") or {}
@@ -257,7 +261,7 @@ def other_networks(attributes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _endpoint(endpoint: Mapping[str, Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was asked of a network, without what Docker gave or made out of the id."""
+    """Return the requested network options, without what Docker assigned or derived from the id."""
     own = str(attributes.get("Id", ""))[:12]
     aliases = [item for item in endpoint.get("Aliases") or [] if item != own]
     return {
@@ -269,7 +273,7 @@ def _endpoint(endpoint: Mapping[str, Any], attributes: Mapping[str, Any]) -> dic
 
 
 def _mend(current: Any, new: Any, aside: Any) -> str:
-    """Undo a restart that was cut off, or finish it; say what was done."""
+    """Undo or finish an interrupted restart; return what was done."""
     if new is None and aside is None:
         return ""
     words = "a restart of the agent had been cut off; the container before runs again"
@@ -288,7 +292,7 @@ def _mend(current: Any, new: Any, aside: Any) -> str:
     if policy and _policy(current) != policy:
         current.update(restart_policy=policy)
     if current.status == "running":
-        return "what was left of a restart of the agent that had been cut off is removed"
+        return "removed what an interrupted restart of the agent had left"
     current.start()
     return words
 
@@ -304,13 +308,13 @@ def _restore(failed: Any, old: Any) -> None:
 
 
 def _stop_seconds(container: Any) -> int:
-    """Return how long it may take to stop: as it was run with, else what an agent needs."""
+    """Return its stop timeout: the one it was run with, else what an agent needs."""
     own = (container.attrs.get("Config") or {}).get("StopTimeout")
     return int(own) if own is not None and 0 <= int(own) < _TIMEOUT_SECONDS else _STOP_SECONDS
 
 
 def _means(client: Any, name: str, image: str) -> bool:
-    """Return whether the name of an image means this one."""
+    """Return whether an image name refers to this image."""
     from docker.errors import ImageNotFound
 
     try:
@@ -336,5 +340,5 @@ def _find(client: Any, name: str) -> Any:
 
 
 def _safe(text: str) -> str:
-    """Return Docker's words unless a setting may be in them."""
+    """Return Docker's message, unless it may contain a setting."""
     return "Docker refuses" if "{" in text or "ECS_" in text else text[:200]

@@ -1,4 +1,4 @@
-"""Empty the container instance before a restart, by the ECS API.
+"""Drain the container instance before a restart, through the ECS API.
 
 A DRAINING instance gets no new tasks, and its services start theirs elsewhere and stop those here.
 Tasks that belong to no service stay (Amazon ECS Developer Guide, "Draining container instances").
@@ -77,11 +77,13 @@ class EcsDrainer:
             return self._drain(_cluster(cluster, arn), arn)
         except SourceError as error:
             raise RestartRefusedError(
-                f"the instance was not drained: {error.message}", error.hint
+                f"the instance was not drained: {error.message}",
+                error.hint,
+                reference=error.reference,
             ) from error
 
     def activate(self, cluster: str, arn: str) -> None:
-        """Set the instance to ACTIVE, if it was `drain` that set it to DRAINING."""
+        """Set the instance to ACTIVE again if `drain` set it to DRAINING."""
         if self._ours != arn:
             return
         try:
@@ -121,10 +123,11 @@ class EcsDrainer:
             if self._monotonic() >= end:
                 still = "task of services is" if left == 1 else "tasks of services are"
                 raise RestartRefusedError(
-                    f"the agent was not restarted: {left} {still} still here after"
+                    f"not restarting the agent: {left} {still} still running after"
                     f" {self._timeout:g} s of draining",
-                    "can they run elsewhere (capacity, minimumHealthyPercent)?"
-                    " --drain-timeout gives them longer",
+                    "check that they can run elsewhere (capacity, minimumHealthyPercent), or raise"
+                    " --drain-timeout",
+                    reference="drain-timeout",
                 )
             self._sleep(self._poll)
 
@@ -136,12 +139,13 @@ class EcsDrainer:
         if not found:
             raise RestartRefusedError(
                 f"the instance was not drained: cluster {cluster} does not know it",
-                "look at the cluster and the region",
+                "check the cluster and the region",
+                reference="drain-unknown-instance",
             )
         return dict(found[0])
 
     def _tasks(self, cluster: str, arn: str) -> list[Mapping[str, Any]]:
-        """Return the tasks that are on the instance, those on their way out too."""
+        """Return the tasks on the instance, including those that are stopping."""
         names: list[str] = []
         for status in ("RUNNING", "STOPPED"):
             more: dict[str, str] = {}
@@ -175,7 +179,9 @@ class EcsDrainer:
         if failures:
             reason = failures[0].get("reason", "unknown")
             raise RestartRefusedError(
-                f"the instance was not set to {status}: ECS says {reason}", "look at its state"
+                f"the instance was not set to {status}: ECS says {reason}",
+                "check its state in the ECS console",
+                reference="drain-refused",
             )
 
     def _call(self, action: str, arn: str, **parameters: Any) -> Mapping[str, Any]:
@@ -189,7 +195,7 @@ class EcsDrainer:
 
 
 def _cluster(cluster: str, arn: str) -> str:
-    """Return the cluster: as the agent says, else out of the ARN (its long form)."""
+    """Return the cluster that the agent names, else the one in the ARN (its long form)."""
     found = _ARN.fullmatch(arn)
     return cluster or (found["cluster"] if found else "") or "default"
 

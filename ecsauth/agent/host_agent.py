@@ -23,7 +23,7 @@ from ecsauth.host.programs import RunProgram
 
 
 class HostAgent:
-    """`restart.Agent` says what the methods promise.
+    """Implements `restart.Agent`, which documents the methods.
 
     Args:
         environment: for Docker, see `inspect_agent`.
@@ -53,23 +53,23 @@ class HostAgent:
 
     @property
     def manager(self) -> str:
-        """What starts it."""
+        """Its service manager's name."""
         return self.service.name
 
     @property
     def command(self) -> str:
-        """How a person would restart it."""
+        """The command with which an operator restarts it."""
         return self.service.command
 
     @property
     def service(self) -> Service:
-        """What starts it; found out once."""
+        """Its service manager; detected once."""
         if self._found is None:
             self._found = self._choose()
         return self._found
 
     def observe(self) -> Observation:
-        """Return how it is."""
+        """Return its present state."""
         self._container = container = inspect_agent(self._environment)
         metadata: Metadata | None = None
         tasks: TaskCounts | None = None
@@ -91,7 +91,7 @@ class HostAgent:
         )
 
     def repair(self) -> str:
-        """Mend what a restart that was cut off left."""
+        """Clean up after an interrupted restart."""
         return self.service.repair()
 
     def check(self) -> None:
@@ -99,8 +99,9 @@ class HostAgent:
         container = self._container or inspect_agent(self._environment)
         if self.service.name == DOCKER and container.is_from_ecs_init and not self._forced:
             raise RestartRefusedError(
-                "ecs-init started the agent, and its service is not seen from here",
+                "ecs-init started the agent, but its service is not visible from here",
                 "run ecsauth on the host itself, not in a container",
+                reference="agent-service-invisible",
             )
         if self.service.name != DOCKER and (fault := start_fault()):
             raise RestartRefusedError(
@@ -111,11 +112,11 @@ class HostAgent:
         self.service.check()
 
     def restart(self) -> bool:
-        """Make it read its settings; raise AgentError if that failed."""
+        """Restart it; raise AgentError if that failed."""
         return self.service.restart()
 
     def is_stopped(self) -> bool:
-        """Return whether somebody has stopped it by intention."""
+        """Return whether it was stopped deliberately."""
         return self.service.is_stopped()
 
     def is_supervised(self) -> bool:
@@ -123,15 +124,15 @@ class HostAgent:
         return not self.service.is_down()
 
     def start_if_blocked(self) -> None:
-        """Help it up if something else than itself holds it up."""
+        """Start it if another unit's job blocks it."""
         self.service.start_if_blocked()
 
     def discard_rollback(self) -> None:
-        """Let go of what was kept."""
+        """Discard what was kept for `roll_back`."""
         self.service.discard_rollback()
 
     def roll_back(self) -> None:
-        """Run it as before."""
+        """Start it as before the restart."""
         self.service.roll_back()
 
     def _choose(self) -> Service:
@@ -142,7 +143,7 @@ class HostAgent:
         return Systemd(self._run) if name == SYSTEMD else Upstart(self._run)
 
     def _next(self, container: AgentContainer) -> NextEnvironment:
-        """Return what the next container would get instead of this one."""
+        """Return the environment that the next container would get."""
         if self.service.name == DOCKER:
             return NextEnvironment(container.environment)
         files = file_variables()
@@ -151,7 +152,7 @@ class HostAgent:
         )
 
     def _verdict(self, container: AgentContainer, *, answers: bool) -> RestartVerdict:
-        """Return Docker's verdict; without Docker, what else tells that the agent does not run."""
+        """Return Docker's verdict; without Docker, judge by the service whether the agent runs."""
         verdict = container.verdict
         if container.incarnation:
             verdict = judge(self._next(container).variables, container.mounts)

@@ -17,7 +17,7 @@ from ecsauth.host.deadline import DeadlineError, NoThreadError, call_within
 
 _TIMEOUT_SECONDS = 2.0
 _TOTAL_SECONDS = 5.0
-"""For one answer, however slowly it drips."""
+"""Limit for one answer, even if it arrives byte by byte."""
 
 _MAX_BODY = 4 * 1024 * 1024
 _STOPPED = "STOPPED"
@@ -25,7 +25,7 @@ _STOPPED = "STOPPED"
 
 @dataclass(frozen=True)
 class Metadata:
-    """What the agent says of itself.
+    """The agent's own description.
 
     Attributes:
         version: of the agent.
@@ -57,7 +57,7 @@ def read_metadata(url: str) -> Metadata:
 
 @dataclass(frozen=True)
 class TaskCounts:
-    """How many tasks there are: those that are not stopped, and those on their way up."""
+    """Numbers of tasks: those that are not stopped, and those that are starting."""
 
     running: int
     starting: int
@@ -76,7 +76,7 @@ def read_tasks(url: str) -> TaskCounts:
 def count_tasks(document: Mapping[str, Any]) -> TaskCounts:
     """Count the tasks of ``/v1/tasks``.
 
-    A task whose KnownStatus is not STOPPED runs; it is on its way up if it is to run, and it is
+    A task whose KnownStatus is not STOPPED runs; it is starting if it should run and is
     PENDING or one of its containers has no KnownStatus yet.
 
     Raises:
@@ -105,7 +105,7 @@ def _is_starting(task: Mapping[str, Any]) -> bool:
 
 
 def _get(url: str) -> Mapping[str, Any]:
-    """Ask within `_TOTAL_SECONDS`, however slowly the answer drips."""
+    """Send a request; give up after `_TOTAL_SECONDS`."""
     try:
         return call_within(_TOTAL_SECONDS, lambda: _ask(url))
     except (DeadlineError, NoThreadError):

@@ -17,7 +17,7 @@ DATADIR, CHECKPOINT = "ECS_DATADIR", "ECS_CHECKPOINT"
 
 _SETTINGS = frozenset({AUTH_TYPE_KEY, AUTH_DATA_KEY})
 _DEFAULTS = {DATADIR: "/data"}
-"""What ecs-init sets unless a file says otherwise, as far as a restart depends on it."""
+"""ecs-init's defaults that matter for a restart; files override them."""
 
 _OWN_NAMES = frozenset(
     {
@@ -38,15 +38,15 @@ _OWN_NAMES = frozenset(
         "ECS_VOLUME_PLUGIN_CAPABILITIES",
     }
 )
-"""What ecs-init sets by itself: its presence in the container says nothing about the files."""
+"""Variables that ecs-init sets itself: in a container they say nothing about the files."""
 
 _MAY_DIFFER = frozenset({"ECS_EBSTA_SUPPORTED", "ECS_ENABLE_GPU_SUPPORT", "ECS_ENABLE_TASK_ENI"})
-"""What ecs-init may change or drop although a file sets it."""
+"""Variables that ecs-init may change or drop even if a file sets them."""
 
 
 @dataclass(frozen=True)
 class NextEnvironment:
-    """What the next container gets.
+    """The environment and verdict for the next container.
 
     Attributes:
         variables: name → value, as far as the files and the running container tell.
@@ -62,7 +62,7 @@ class NextEnvironment:
 def next_environment(
     running: Mapping[str, str], files: Mapping[str, str], *, is_ecs_init: bool
 ) -> NextEnvironment:
-    """Return what the next container gets.
+    """Compute the environment of the next container.
 
     Args:
         running: environment of the running container.

@@ -1,4 +1,4 @@
-"""The files that the agent of this host reads, and the settings that it gets out of them."""
+"""The files that the agent of this host reads, and the settings in them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ JSON_FILE = "/etc/ecs/ecs.config.json"
 
 
 def is_agent_file(path: Path) -> bool:
-    """Return whether the agent reads the file without being told to."""
+    """Return whether the agent reads the file by default."""
     return str(path.absolute()) in (*ENV_FILES, JSON_FILE)
 
 

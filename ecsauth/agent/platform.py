@@ -1,4 +1,4 @@
-"""Hosts whose agent takes its settings in another way: recognised, and the right way named."""
+"""Detect hosts whose agent takes its settings in another way, and name that way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BOTTLEROCKET_ROOT = ".bottlerocket/rootfs"
 
 
 def check_platform(targets: Sequence[str], root: Path = Path("/")) -> None:
-    """Refuse a target of the agent's on a host whose agent does not read it.
+    """Refuse an agent file as target on a host whose agent does not read it.
 
     Args:
         targets: as typed.

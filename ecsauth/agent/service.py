@@ -1,4 +1,4 @@
-"""What starts the agent on this host: systemd, upstart, or nobody but Docker.
+"""What starts the agent on this host: systemd, upstart or Docker alone.
 
 ``docker restart ecs-agent`` would not read the settings again; the service does, because ecs-init
 removes and re-creates the container at each start (aws/amazon-ecs-agent ``ecs-init``).
@@ -20,19 +20,19 @@ _UNIT = "ecs.service"
 
 
 class Service(Protocol):
-    """Starts and stops the agent. What changes something raises AgentError."""
+    """Starts and stops the agent. Methods that change something raise AgentError."""
 
     name: str
     command: str
 
     def is_down(self) -> bool:
-        """Return whether it says that the agent does not run."""
+        """Return whether the service manager reports the agent as not running."""
 
     def is_stopped(self) -> bool:
-        """Return whether somebody has stopped the agent by intention."""
+        """Return whether the agent was stopped deliberately."""
 
     def repair(self) -> str:
-        """As `restart.Agent`, and so are the others."""
+        """As `restart.Agent`."""
 
     def restart(self) -> bool:
         """Restart the agent so that it reads its settings; False if that is only queued."""
@@ -44,16 +44,16 @@ class Service(Protocol):
         """As `restart.Agent`."""
 
     def discard_rollback(self) -> None:
-        """Let go of what was kept."""
+        """Discard what was kept for `roll_back`."""
 
     def roll_back(self) -> None:
-        """Run it as before."""
+        """Start it as before the restart."""
 
 
 def choose(
     run: RunProgram, forced: str = "", *, is_container_up: bool, root: Path = Path("/")
 ) -> str:
-    """Return the name of what starts the agent here.
+    """Return the name of the service manager that starts the agent here.
 
     1. what is forced; 2. systemd, if it knows the unit and it is up, or nothing is; 3. upstart, if
     it knows the job; 4. Docker.
@@ -79,7 +79,7 @@ def choose(
 
 
 def check_root() -> None:
-    """Refuse what only root may do.
+    """Refuse if not root.
 
     Raises:
         RestartRefusedError: we are not root.
@@ -92,7 +92,7 @@ def check_root() -> None:
 
 
 def checked(run: RunProgram, command: Sequence[str]) -> None:
-    """Run it.
+    """Run a command.
 
     Raises:
         AgentError: it failed; its own words are in it.
@@ -104,7 +104,7 @@ def checked(run: RunProgram, command: Sequence[str]) -> None:
 
 
 def failed(command: Sequence[str], done: Completed) -> AgentError:
-    """Return the error of a program that failed; its own words are in it."""
+    """Return the error for a failed program, with its own message."""
     said = f": {done.said}" if done.said else ""
     hint = "run it with sudo" if os.geteuid() else "check journalctl -u ecs"
     return AgentError(

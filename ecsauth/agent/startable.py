@@ -1,4 +1,4 @@
-"""Whether an agent could start at all with what is in its files. Pure.
+"""Whether the agent could start at all with its present files. Pure.
 
 dockerd refuses a variable without a name (``invalid environment variable: =x``) or with a NUL,
 Linux an environment string of more than 131,071 bytes (``MAX_ARG_STRLEN``), and the agent ends
@@ -16,7 +16,7 @@ MAX_VARIABLE_BYTES = 131_071
 
 
 def env_file_fault(text: bytes) -> str:
-    """Return what in an ``ecs.config`` keeps the agent from starting; empty for nothing."""
+    """Return the fault in an ``ecs.config`` that keeps the agent from starting; empty if none."""
     for number, line in enumerate(parse_lines(text), 1):
         if "=" not in line.text:
             continue  # ecs-init ignores such a line
@@ -34,7 +34,7 @@ def env_file_fault(text: bytes) -> str:
 
 
 def json_file_fault(text: bytes) -> str:
-    """Return what in the agent's JSON file keeps the agent from starting; empty for nothing.
+    """Return the fault in the agent's JSON file that keeps it from starting; empty if none.
 
     An empty file counts as missing, and ``null`` is read.
     """

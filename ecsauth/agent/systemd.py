@@ -13,7 +13,7 @@ from ecsauth.host.programs import RunProgram
 _UNIT = "ecs.service"
 _ALONE = "--job-mode=ignore-dependencies"
 _JOB_SECONDS = 600.0
-"""How long a job is followed whose client gave up; an agent may take minutes to stop."""
+"""How long to follow a job whose client gave up; an agent may take minutes to stop."""
 
 _POLL_SECONDS = 1.0
 
@@ -42,15 +42,15 @@ class Systemd:
         self._monotonic = monotonic
 
     def is_down(self) -> bool:
-        """Return whether the unit is neither up nor on its way."""
+        """Return whether the unit is neither active nor starting."""
         return self._run(["systemctl", "is-active", _UNIT]).said in ("inactive", "failed")
 
     def is_stopped(self) -> bool:
-        """Return whether the unit was stopped; one that failed was not."""
+        """Return whether the unit was stopped deliberately, not by a failure."""
         return self._run(["systemctl", "is-active", _UNIT]).said == "inactive"
 
     def repair(self) -> str:
-        """Do nothing: systemd leaves nothing half done."""
+        """Do nothing: systemd completes its jobs by itself."""
         return ""
 
     def restart(self) -> bool:
@@ -68,7 +68,7 @@ class Systemd:
         return True
 
     def check(self) -> None:
-        """Refuse what only root may do, and a unit that cannot be started.
+        """Refuse if not root, or if the unit cannot be started.
 
         Raises:
             RestartRefusedError: names the reason.

@@ -25,7 +25,7 @@ class Upstart:
         return self.is_down()
 
     def repair(self) -> str:
-        """Do nothing: a job that is stopped may be so by somebody's will."""
+        """Do nothing: a stopped job may have been stopped deliberately."""
         return ""
 
     def restart(self) -> bool:
@@ -36,11 +36,11 @@ class Upstart:
         return True
 
     def check(self) -> None:
-        """Refuse what only root may do."""
+        """Refuse if not root."""
         check_root()
 
     def start_if_blocked(self) -> None:
-        """Do nothing: upstart makes it wait for nobody."""
+        """Do nothing: upstart has no jobs that block it."""
 
     def discard_rollback(self) -> None:
         """Do nothing: nothing is kept."""

@@ -23,7 +23,7 @@ class Aftercare:
 
     Attributes:
         notes, warnings: one line each.
-        next_step: what is left to do for the agent to read the file; empty for nothing.
+        next_step: what is left to do for the agent to read the file; empty if nothing.
 
     """
 

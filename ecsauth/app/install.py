@@ -53,7 +53,7 @@ class UnitsResult:
     Attributes:
         changes: one line each.
         notes: one line each.
-        next_step: what is left to do; empty for nothing.
+        next_step: what is left to do; empty if nothing.
 
     """
 

@@ -106,7 +106,9 @@ def test_task_without_a_service_is_named_and_not_waited_for(cluster: Cluster) ->
 def test_time_that_is_over_is_an_error(cluster: Cluster) -> None:
     cluster.start("service:web")
     drainer = cluster.drainer({}, timeout=0.3)
-    with pytest.raises(RestartRefusedError, match=r"1 task of services is still here after 0\.3 s"):
+    with pytest.raises(
+        RestartRefusedError, match=r"1 task of services is still running after 0\.3 s"
+    ):
         drainer.drain("lab", cluster.arn)
     drainer.activate("lab", cluster.arn)
     assert cluster.status == "ACTIVE"

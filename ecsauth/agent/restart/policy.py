@@ -1,4 +1,4 @@
-"""When the agent is restarted, and how much care is taken.
+"""When the agent is restarted, and with which precautions.
 
 The agent reads its settings only when it starts, and a careless restart orphans every task on
 the instance. AWS's procedure: check for ECS_DATADIR in ``docker inspect ecs-agent``, and stop the

@@ -1,4 +1,4 @@
-"""What the restart of the agent needs of others, and the values that it works with."""
+"""The ports of the restart procedure, and its values."""
 
 from __future__ import annotations
 
@@ -47,49 +47,49 @@ class Observation:
 
 
 class Agent(Protocol):
-    """The agent of this host. What changes something raises AgentError."""
+    """The agent of this host. Methods that change something raise AgentError."""
 
     @property
     def manager(self) -> str:
-        """Return what starts it: systemd, upstart or docker."""
+        """Return its service manager: systemd, upstart or docker."""
 
     @property
     def command(self) -> str:
-        """Return how a person would restart it."""
+        """Return the command with which an operator restarts it."""
 
     def observe(self) -> Observation:
-        """Return how it is; never raises."""
+        """Return its present state; never raises."""
 
     def repair(self) -> str:
-        """Mend what a restart that was cut off left; say what was done, empty for nothing."""
+        """Clean up after an interrupted restart; return what was done, empty if nothing."""
 
     def check(self) -> None:
         """Raise RestartRefusedError if it cannot be restarted from here."""
 
     def restart(self) -> bool:
-        """Make it read its settings; False if the restart only waits its turn."""
+        """Restart it so that it reads its settings; return False if that is only queued."""
 
     def is_stopped(self) -> bool:
-        """Return whether somebody has stopped it by intention."""
+        """Return whether it was stopped deliberately."""
 
     def is_supervised(self) -> bool:
         """Return whether something would start it again if it ended."""
 
     def start_if_blocked(self) -> None:
-        """Help it up if something else than itself holds it up; never raises."""
+        """Start it if another unit's job blocks it; never raises."""
 
     def discard_rollback(self) -> None:
-        """Let go of what was kept for `roll_back`: the new one has proved itself."""
+        """Discard what was kept for `roll_back`: the new agent is proved."""
 
     def roll_back(self) -> None:
-        """Run it as before the restart; its settings have been put back."""
+        """Start it as before the restart; its settings are restored already."""
 
 
 class Drainer(Protocol):
-    """Empties the container instance of service tasks."""
+    """Drains service tasks from the container instance."""
 
     def drain(self, cluster: str, arn: str) -> Sequence[str]:
-        """Return when no service task is left, with the tasks that stay for they have no service.
+        """Wait until no service task is left; return the tasks that stay, those without a service.
 
         Raises:
             RestartRefusedError: it could not be drained.
@@ -97,19 +97,19 @@ class Drainer(Protocol):
         """
 
     def activate(self, cluster: str, arn: str) -> None:
-        """Let tasks come again, if it was `drain` that kept them away. Never raises."""
+        """Set the instance to ACTIVE again if `drain` set it to DRAINING. Never raises."""
 
 
 IsInSync = Callable[[Observation], "bool | None"]
-"""Whether the agent runs with what the target has; None if nobody knows."""
+"""Whether the agent runs with the target's settings; None if unknown."""
 
 Restore = Callable[[], str]
-"""Puts the target's content before in its place; returns why not, empty if it did."""
+"""Restores the target's previous content; returns why it could not, empty if it did."""
 
 
 @dataclass(frozen=True)
 class RestartHistory:
-    """Of restarts.
+    """The restarts so far.
 
     Attributes:
         last: Unix seconds; None for never.
@@ -125,7 +125,7 @@ class RestartHistory:
 
 @dataclass(frozen=True)
 class UnprovedRestart:
-    """A restart that was begun and has not been proved: the run was cut off.
+    """A restart that an interrupted run began and nothing has proved yet.
 
     Attributes:
         incarnation: of the agent before.
@@ -139,7 +139,7 @@ class UnprovedRestart:
 
 @dataclass(frozen=True)
 class AgentOutcome:
-    """What was done about the agent.
+    """The outcome for the agent.
 
     Attributes:
         is_pending: whether the agent has yet to read what is in the target.
@@ -165,7 +165,7 @@ class AgentOutcome:
 
 @dataclass(frozen=True)
 class RestartPorts:
-    """What the use case needs from outside.
+    """What the procedure needs from outside.
 
     Attributes:
         now: Unix seconds.
@@ -195,7 +195,7 @@ class RestartPorts:
 
 @dataclass(frozen=True)
 class Case:
-    """One restart and all that belongs to it."""
+    """One restart with its ports, policy and history."""
 
     agent: Agent
     is_in_sync: IsInSync

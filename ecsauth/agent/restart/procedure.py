@@ -76,7 +76,7 @@ def _repair(case: Case) -> None:
 
 
 def _decide(case: Case, seen: Observation) -> AgentOutcome:
-    """Restart the agent, unless there is a reason not to, which the outcome names."""
+    """Restart the agent unless something speaks against it; the outcome names the reason."""
     agent, policy = case.agent, case.policy
     history, around = case.history, case.around
     if policy.when != ALWAYS and case.is_in_sync(seen):
@@ -197,7 +197,7 @@ def _tasks(count: int, kind: str = "") -> str:
 
 
 def _drained(case: Case, seen: Observation) -> AgentOutcome:
-    """Restart; drain the instance before and activate it afterwards, if that is wanted."""
+    """Restart the agent; if wanted, drain the instance before and activate it afterwards."""
     drainer = case.around.drainer
     if drainer is None:
         return _restart(case, seen)

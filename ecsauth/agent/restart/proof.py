@@ -1,4 +1,4 @@
-"""The proof that the agent came back as it was, with what it was to read."""
+"""The proof that the agent came back as the same instance, with the new settings."""
 
 from __future__ import annotations
 
