@@ -27,6 +27,9 @@ def main() -> None:
         run_command()
     except SystemExit as ended:
         os._exit(ended.code if isinstance(ended.code, int) else 1)  # streams are flushed by now
+    except (MemoryError, SystemError):  # not even the report had room
+        os.write(2, b"ecsauth: error: out of memory; no file is half-written: raise the limit\n")
+        os._exit(1)
 
 
 if __name__ == "__main__":
