@@ -276,7 +276,7 @@ def _mend(current: Any, new: Any, aside: Any) -> str:
     """Undo or finish an interrupted restart; return what was done."""
     if new is None and aside is None:
         return ""
-    words = "a restart of the agent had been cut off; the container before runs again"
+    words = "undid an interrupted restart of the agent: the previous container runs again"
     if aside is not None and current is not None and current.status == "running":
         return ""  # the new one is up: it is proved next, and until then the old one is kept
     policy = _policy(new) or _policy(current)
