@@ -1,7 +1,7 @@
 """An agent that somebody ran by hand with ``docker run --env-file``: re-created with new settings.
 
 Docker keeps a container's environment for its whole life, so that another container has to take
-its place. The order makes every step safe to be cut off at:
+its place. The order makes every step safe to be interrupted:
 
 1. create the new one under a name of its own: what Docker refuses is refused now;
 2. stop the old one, take its restart policy away, rename it aside, rename the new one;
@@ -65,11 +65,11 @@ class Container:
         """
         try:
             probe(self._environment)
-        except Exception:  # no Docker, nothing to mend; what follows says so
+        except Exception:  # without Docker there is nothing to clean up; a later step reports it
             return ""
-        with self._docker("a restart that was cut off could not be mended") as client:
+        with self._docker("could not clean up after an interrupted restart") as client:
             found = {name: _find(client, name) for name in (NAME, NEW, ASIDE)}
-            return _mend(found[NAME], found[NEW], found[ASIDE])
+            return _clean_up(found[NAME], found[NEW], found[ASIDE])
 
     def check(self) -> None:
         """Refuse to replace a container that could not be restored.
@@ -142,7 +142,7 @@ class Container:
                 )
             if old is not None:
                 _restore(current, old)
-            elif not _mend(current, new, None):
+            elif not _clean_up(current, new, None):
                 current = client.containers.get(NAME)
                 current.restart(timeout=_stop_seconds(current))
 
@@ -272,7 +272,7 @@ def _endpoint(endpoint: Mapping[str, Any], attributes: Mapping[str, Any]) -> dic
     }
 
 
-def _mend(current: Any, new: Any, aside: Any) -> str:
+def _clean_up(current: Any, new: Any, aside: Any) -> str:
     """Undo or finish an interrupted restart; return what was done."""
     if new is None and aside is None:
         return ""

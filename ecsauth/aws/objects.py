@@ -273,7 +273,9 @@ class Objects:
             return "us-east-1"
 
 
-def _answer(operation: Any, given: Mapping[str, Any], expected: Sequence[int]) -> dict[str, Any]:
+def _answer(
+    operation: Any, arguments: Mapping[str, Any], expected: Sequence[int]
+) -> dict[str, Any]:
     """Call S3; expected errors become a ``status``, a body is read to its end.
 
     A damaged body is requested again, because the network is the likeliest cause.
@@ -287,7 +289,7 @@ def _answer(operation: Any, given: Mapping[str, Any], expected: Sequence[int]) -
 
     for attempt in range(_ATTEMPTS):
         try:
-            answer = dict(operation(**given))
+            answer = dict(operation(**arguments))
             if "Body" in answer:
                 with contextlib.closing(answer["Body"]) as body:
                     answer["data"] = _read(body)

@@ -7,8 +7,6 @@ passed.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -274,5 +272,8 @@ def quiet_until(running: Mapping[str, RunningLogin]) -> float:
 
 
 def _digest(salt: str, *parts: str) -> str:
+    import hashlib  # with OpenSSL 10 ms, and convert compares nothing
+    import hmac
+
     text = "\0".join(parts).encode("utf-8", "surrogateescape")
     return hmac.new(salt.encode(), text, hashlib.sha256).hexdigest()[:32]

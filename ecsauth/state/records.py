@@ -6,8 +6,6 @@ Unix seconds.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -59,8 +57,8 @@ class Delivery:
         before: digest of the text that the agent ran with before (its backup is beside the
             target); `NO_FILE` if there was no file, empty if unknown.
         running: match → login that the agent was last seen running with.
-        restart_at: when to restart the agent for a renewal that it has not read yet; None if there
-            is no such renewal.
+        restart_at: when to restart the agent for a renewal that it has not read yet; None if it has
+            read everything.
 
     """
 
@@ -92,6 +90,9 @@ class TargetRecord:
 
     def digest(self, text: bytes) -> str:
         """Return a digest of a text that may hold secrets, keyed by the record's salt."""
+        import hashlib  # with OpenSSL 10 ms, and convert remembers nothing
+        import hmac
+
         return hmac.new(self.leases.salt.encode(), text, hashlib.sha256).hexdigest()
 
 

@@ -41,8 +41,8 @@ __all__ = [
     "check_env_file",
     "check_text",
     "fix",
+    "fix_agent_json",
     "fix_text",
-    "mend_agent_json",
 ]
 
 
@@ -129,8 +129,8 @@ def check_text(
 
 
 def fix_text(layout: Layout, data: bytes) -> bytes:
-    """Fix a target's text with `mend_agent_json` or `fix`, by its layout."""
-    return mend_agent_json(data) if layout is AGENT_JSON else fix(data)
+    """Fix a target's text with `fix_agent_json` or `fix`, by its layout."""
+    return fix_agent_json(data) if layout is AGENT_JSON else fix(data)
 
 
 def fix(data: bytes) -> bytes:
@@ -154,7 +154,7 @@ def fix(data: bytes) -> bytes:
     return repaired if _keeps_logins(before, after) else data
 
 
-def mend_agent_json(data: bytes) -> bytes:
+def fix_agent_json(data: bytes) -> bytes:
     """Fix the settings in the agent's JSON file, as `fix` does.
 
     Raises:

@@ -37,9 +37,9 @@ def check_settings(
     if not settings.is_set:
         return
     present = read_present(settings, lenient_data)
-    can_mend = bool(present.credentials) and not present.dropped
+    can_fix = bool(present.credentials) and not present.dropped
     for finding in _check(settings, lenient_data, type_line, data_line, now):
-        yield finding if can_mend else replace(finding, fixable=False)
+        yield finding if can_fix else replace(finding, fixable=False)
 
 
 def _check(

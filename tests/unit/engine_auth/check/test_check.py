@@ -17,7 +17,7 @@ from ecsauth.engine_auth.check import (
     check_agent_json,
     check_env_file,
     fix,
-    mend_agent_json,
+    fix_agent_json,
 )
 from ecsauth.engine_auth.codec import MAX_AUTH_DATA_BYTES, EngineAuth, decode
 from tests.builders import DATA, HOST, b64, ecr_password
@@ -290,7 +290,7 @@ def test_json_file() -> None:
     bad = b'{"EngineAuthType": "Docker", "EngineAuthData": {"auths": {"q.io": {"auth": "dTpw"}}}}'
     found = {item.code for item in check_agent_json(bad, NOW)}
     assert {"type-case", "outer-auths"} <= found
-    assert check_agent_json(mend_agent_json(bad), NOW) == ()
+    assert check_agent_json(fix_agent_json(bad), NOW) == ()
 
 
 def test_fix_keeps_foreign_lines_and_the_format() -> None:
