@@ -137,9 +137,13 @@ def _serve_one(request: Any) -> dict[str, Any]:
         for kind in "out", "err", "trace":
             (folder / kind).touch()
         (folder / "in").write_text(request["stdin"])
+        ready, is_ready = os.pipe()
         pid = os.fork()
         if pid == 0:
-            _child(request, folder)
+            _child(request, folder, is_ready)
+        os.close(is_ready)
+        os.read(ready, 1)  # ends when the child has closed it: none of its own calls is traced
+        os.close(ready)
         tracer = _trace(pid, request["strace"], folder) if request["strace"] else None
         os.kill(pid, signal.SIGUSR1)
         signal.signal(signal.SIGALRM, lambda *_: os.kill(pid, signal.SIGKILL))
@@ -166,13 +170,14 @@ def _trace(pid: int, options: Sequence[str], folder: Path) -> subprocess.Popen[s
     return tracer
 
 
-def _child(request: Any, folder: Path) -> NoReturn:
+def _child(request: Any, folder: Path, is_ready: int) -> NoReturn:
     code = 70
     try:
         streams = ("in", os.O_RDONLY), ("out", os.O_WRONLY), ("err", os.O_WRONLY)
         for number, (stream, flags) in enumerate(streams):
             os.dup2(os.open(folder / stream, flags), number)
-        os.closerange(3, 256)
+        os.closerange(3, is_ready)
+        os.closerange(is_ready + 1, 256)
         sys.stdin, sys.stdout, sys.stderr = (
             os.fdopen(number, mode) for number, mode in enumerate(("r", "w", "w"))
         )
@@ -183,6 +188,7 @@ def _child(request: Any, folder: Path) -> NoReturn:
         sys.argv[0] = name
         module = "ecsauth.cli.program" if name == "ecsauth" else "ecsauth.helper.entry"
         main = importlib.import_module(module).main
+        os.close(is_ready)
         signal.sigwait([signal.SIGUSR1])
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
         try:
