@@ -1,9 +1,10 @@
 """Replaces a file by another, if it still has the bytes that were read.
 
 renameat2(2) swaps two names in one step, so a process that saves the file at the same moment loses
-nothing: the old file is compared after the swap, and swapped back if it is not what was read. Where
-the kernel or the file system cannot swap, the file is compared just before a plain rename, which
-leaves a gap of microseconds.
+nothing: the old file is compared after the swap, and swapped back if it is not what was read. It is
+compared before the swap too, because until it is swapped back another process could read the new
+file and save on top of that. Where the kernel or the file system cannot swap, the file is compared
+just before a plain rename, which leaves a gap of microseconds.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def put_in_place(temporary: Path, path: Path, expected: bytes | None) -> bool:
 
     """
     with signals_held_off():
+        if expected is not None and _content(path) != expected:
+            return False
         try:
             _rename(temporary, path, _NO_REPLACE if expected is None else _EXCHANGE)
         except OSError as error:

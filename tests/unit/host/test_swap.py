@@ -41,6 +41,22 @@ def names(folder: Path) -> set[str]:
     return {item.name for item in folder.iterdir()} - {"home"}  # the one of every test
 
 
+def edit_after_the_check(
+    monkeypatch: pytest.MonkeyPatch, path: Path, then: Callable[[Path], bytes | None]
+) -> None:
+    """Save `edited` when the file has been compared before the swap; `then` reads after it."""
+    content_of = exchange._content
+
+    def content(place: Path) -> bytes | None:
+        if place != path:
+            return then(place)
+        found = content_of(place)
+        save(path, b"edited")
+        return found
+
+    monkeypatch.setattr(exchange, "_content", content)
+
+
 def unable(*_: object) -> None:
     raise OSError(errno.EINVAL, "no")
 
@@ -152,14 +168,13 @@ def test_file_that_is_gone_while_an_edit_is_aside_costs_no_edit(
 ) -> None:
     """Somebody saves, we swap, and he renames what he takes for his file before we swap back."""
     temporary, path = lay(tmp_path)
-    save(path, b"edited")
     content_of = exchange._content
 
     def content(place: Path) -> bytes | None:
         path.rename(path.with_name("f~"))
         return content_of(place)
 
-    monkeypatch.setattr(exchange, "_content", content)
+    edit_after_the_check(monkeypatch, path, content)
     with pytest.raises(UnsettledError):
         put_in_place(temporary, path, b"old")
     assert (tmp_path / "f.ecsauth-conflict").read_bytes() == b"edited"
@@ -171,15 +186,28 @@ def test_lack_of_memory_while_an_edit_is_aside_costs_no_edit(
     path = tmp_path / "f"
     path.write_bytes(b"old")
     state = read_state(path)
-    save(path, b"edited")
 
     def content(_: Path) -> bytes:
         raise MemoryError
 
-    monkeypatch.setattr(exchange, "_content", content)
+    edit_after_the_check(monkeypatch, path, content)
     with pytest.raises(UnsettledError):
         write_atomic(path, b"new", previous=state)
     assert (tmp_path / "f.ecsauth-conflict").read_bytes() == b"edited"
+
+
+def test_edit_before_the_swap_is_never_taken_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise another process could save on top of the new file before it is swapped back."""
+    temporary, path = lay(tmp_path)
+    save(path, b"edited")
+
+    def rename(*_: object) -> None:
+        pytest.fail("swapped")
+
+    monkeypatch.setattr(exchange, "_rename", rename)
+    assert not put_in_place(temporary, path, b"old")
 
 
 def test_signal_to_another_thread_waits_too(
@@ -187,7 +215,6 @@ def test_signal_to_another_thread_waits_too(
 ) -> None:
     """Python's handlers run in the main thread, whichever thread is interrupted."""
     temporary, path = lay(tmp_path)
-    save(path, b"edited")
     end = threading.Event()
     other = threading.Thread(target=end.wait, args=(60,))
     content_of, seen = exchange._content, []
@@ -204,7 +231,7 @@ def test_signal_to_another_thread_waits_too(
     before = signal.signal(signal.SIGHUP, lambda *_: seen.append(path.read_bytes()))
     woken = signal.set_wakeup_fd(told.fileno())
     try:
-        monkeypatch.setattr(exchange, "_content", content)
+        edit_after_the_check(monkeypatch, path, content)
         other.start()
         assert not put_in_place(temporary, path, b"old")
     finally:
